@@ -1,0 +1,186 @@
+// Package cluster holds the words of the cluster: machines, what is wanted of units, placements, statuses,
+// and the one Answer that every screen shows. Values, their keys in the store, and the picture that is
+// made of them. No engine: nothing here reads a clock, a disk or a network.
+package cluster
+
+import (
+	"time"
+
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
+)
+
+// Desired is what a person wants of a unit; fleet's three words.
+type Desired string
+
+// The desired states.
+const (
+	Inactive Desired = "inactive" // Known to the cluster, on no machine.
+	Loaded   Desired = "loaded"   // On a machine, not started.
+	Launched Desired = "launched" // On a machine and running.
+)
+
+// Wanted is what a person asked of one unit. Writer: a person, through api.
+type Wanted struct {
+	Name    string   `json:"name"` // With suffix: web@1.service, or the template web@.service.
+	Text    string   `json:"text"` // The unit file as submitted, comments kept. For an instance: its template's text at the time.
+	DropIns []DropIn `json:"dropins,omitempty"`
+	Desired Desired  `json:"desired"`
+	// Orders are counters: the agent carries out what its status has not acknowledged yet.
+	Orders Orders    `json:"orders"`
+	By     string    `json:"by,omitempty"`
+	At     time.Time `json:"at"`
+
+	Revision int64 `json:"-"` // The store's revision of this record.
+}
+
+// DropIn is one NAME.d/*.conf.
+type DropIn struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Orders count what a person asked for once: each is carried out once, also over restarts of the agent.
+type Orders struct {
+	Start   int64 `json:"start,omitempty"`   // Start it again if it has failed or finished.
+	Restart int64 `json:"restart,omitempty"` // Stop and start.
+	Reload  int64 `json:"reload,omitempty"`
+	Kill    int64 `json:"kill,omitempty"`
+	Signal  int   `json:"signal,omitempty"`  // Of the last Kill.
+	Trigger int64 `json:"trigger,omitempty"` // A timer: run its unit now.
+}
+
+// Placement is on which machine a unit is to be, or why on none. Writer: the leader.
+type Placement struct {
+	Unit    string         `json:"unit"`
+	Machine string         `json:"machine,omitempty"` // Machine id; empty: on none.
+	Epoch   int64          `json:"epoch,omitempty"`   // Grows with every move.
+	Global  bool           `json:"global,omitempty"`
+	Reason  *reason.Reason `json:"reason,omitempty"` // Why here, or why nowhere.
+	At      time.Time      `json:"at"`
+}
+
+// State is the one word that people see. Never "launched": that word only says what was asked.
+type State string
+
+// The states, as in docs/states.md.
+const (
+	Healthy      State = "healthy"
+	Starting     State = "starting"
+	Unhealthy    State = "unhealthy"
+	CrashLooping State = "crash-looping"
+	BackingOff   State = "backing-off"
+	Failing      State = "failing"
+	Failed       State = "failed"
+	Unplaced     State = "no-room"
+	Waiting      State = "waiting"
+	Draining     State = "draining"
+	Lost         State = "lost"
+	FinishedOK   State = "finished"
+	Stopped      State = "stopped"
+)
+
+// States lists every state.
+func States() []State {
+	return []State{Healthy, Starting, Unhealthy, CrashLooping, BackingOff, Failing, Failed, Unplaced, Waiting, Draining, Lost, FinishedOK, Stopped}
+}
+
+// Status is what a unit does on one machine. Writer: that machine's agent; written on change only.
+type Status struct {
+	Unit    string         `json:"unit"`
+	Machine string         `json:"machine"`
+	Epoch   int64          `json:"epoch,omitempty"`
+	State   State          `json:"state"`
+	Reason  *reason.Reason `json:"reason,omitempty"`
+	Since   time.Time      `json:"since"` // When State began.
+	// Final: the agent will not do more by itself; only a person's order changes it.
+	Final bool `json:"final,omitempty"`
+	// For is the revision of the Wanted record that this status is about, and Done the orders carried out.
+	For  int64  `json:"for"`
+	Done Orders `json:"done"`
+
+	// The runtime's own words, for systemctl's and fleet's columns.
+	Load   string `json:"load"`
+	Active string `json:"active"`
+	Sub    string `json:"sub"`
+	Result string `json:"result,omitempty"`
+
+	MainPID    int       `json:"main_pid,omitempty"`
+	ExitCode   int       `json:"exit_code,omitempty"`
+	ExitSignal int       `json:"exit_signal,omitempty"`
+	Restarts   int       `json:"restarts,omitempty"` // By Restart=, since the last start order.
+	Tries      int       `json:"tries,omitempty"`    // Failed tries since the last start order.
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	StatusText string    `json:"status_text,omitempty"` // STATUS= of sd_notify.
+	Hash       string    `json:"hash,omitempty"`        // Of the canonical text that is loaded.
+	Next       time.Time `json:"next,omitzero"`         // Timers: next run.
+	Last       time.Time `json:"last,omitzero"`         // Timers: last run.
+	LogTail    []string  `json:"log_tail,omitempty"`    // Last lines of a failed run, bounded.
+	// Warnings: directives that this machine's runtime does not honour, promised limits that it does not enforce.
+	Warnings []unit.Warning `json:"warnings,omitempty"`
+}
+
+// Machine is one host of the cluster. Writer: that machine.
+type Machine struct {
+	ID         string            `json:"id"`   // 32 hex digits.
+	Name       string            `json:"name"` // A person's name for it.
+	Address    string            `json:"address,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	Capacity   unit.Resources    `json:"capacity"` // What the machine has.
+	Reserved   unit.Resources    `json:"reserved"` // Kept for the system and for Argosy.
+	Runtime    string            `json:"runtime"`  // systemd, native or fake.
+	Types      []string          `json:"types"`    // Unit types that the runtime runs: service, timer, …
+	Arch       string            `json:"arch,omitempty"`
+	OS         string            `json:"os,omitempty"`
+	Kernel     string            `json:"kernel,omitempty"`
+	Version    string            `json:"version,omitempty"`
+	BootID     string            `json:"boot_id,omitempty"`
+	Conditions []Condition       `json:"conditions,omitempty"`
+	At         time.Time         `json:"at"`
+}
+
+// Condition is something about a machine that placement or people have to know.
+type Condition struct {
+	Kind   string         `json:"kind"` // limits-not-enforced, disk-pressure, …
+	Reason *reason.Reason `json:"reason,omitempty"`
+	// NoNew: the machine takes no new units while the condition holds.
+	NoNew bool `json:"no_new,omitempty"`
+}
+
+// Allocatable is what may be promised to units.
+func (m Machine) Allocatable() unit.Resources {
+	return unit.Resources{
+		CPU:    max(0, m.Capacity.CPU-m.Reserved.CPU),
+		Memory: max(0, m.Capacity.Memory-m.Reserved.Memory),
+		Disk:   max(0, m.Capacity.Disk-m.Reserved.Disk),
+	}
+}
+
+// MachineAdmin is what a person said about a machine. Writer: a person, through api.
+type MachineAdmin struct {
+	ID       string            `json:"id"`
+	Cordoned bool              `json:"cordoned,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"` // Overrides; an empty value hides the machine's own.
+}
+
+// Answer is the one state of a unit that every screen shows: the agent's word where it has spoken about the
+// present wish, else the leader's, else that the wish is stored.
+type Answer struct {
+	Unit      string         `json:"unit"`
+	Desired   Desired        `json:"desired"`
+	State     State          `json:"state"`
+	Reason    *reason.Reason `json:"reason,omitempty"`
+	Message   string         `json:"message,omitempty"` // The reason's sentence.
+	Hint      string         `json:"hint,omitempty"`
+	Scope     reason.Scope   `json:"scope,omitempty"`
+	Final     bool           `json:"final,omitempty"`
+	Machine   string         `json:"machine,omitempty"` // Name of the machine.
+	MachineID string         `json:"machine_id,omitempty"`
+	Since     time.Time      `json:"since,omitzero"`
+	Global    bool           `json:"global,omitempty"`
+	Template  bool           `json:"template,omitempty"`
+	// Status is the agent's word, when there is one. For a global unit the worst one; the rest is in On.
+	Status   *Status  `json:"status,omitempty"`
+	On       []Status `json:"on,omitempty"` // A global unit: every machine's.
+	Revision int64    `json:"revision"`     // Of the Wanted record.
+}

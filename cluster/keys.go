@@ -1,0 +1,44 @@
+package cluster
+
+import "strings"
+
+// Keys of the store. One prefix, one writer (see store.Writer).
+const (
+	UnitsPrefix      = "units/"      // units/NAME: Wanted. A person.
+	PlacementsPrefix = "placements/" // placements/MACHINE/NAME: Placement. The leader.
+	UnplacedPrefix   = "unplaced/"   // unplaced/NAME: Placement without a machine, with the reason. The leader.
+	StatusesPrefix   = "statuses/"   // statuses/MACHINE/NAME: Status. That machine's agent.
+	MachinesPrefix   = "machines/"   // machines/ID: Machine. That machine.
+	AdminPrefix      = "admin/"      // admin/ID: MachineAdmin. A person.
+	AlivePrefix      = "alive/"      // alive/ID: lease-bound; there while the machine is heard of. That machine.
+)
+
+// UnitKey is where the wish for a unit lies.
+func UnitKey(name string) string { return UnitsPrefix + name }
+
+// PlacementKey is where the placement of a unit on a machine lies.
+func PlacementKey(machine, name string) string { return PlacementsPrefix + machine + "/" + name }
+
+// UnplacedKey is where the leader says why a unit is on no machine.
+func UnplacedKey(name string) string { return UnplacedPrefix + name }
+
+// StatusKey is where a machine's agent says what a unit does there.
+func StatusKey(machine, name string) string { return StatusesPrefix + machine + "/" + name }
+
+// MachineKey is where a machine describes itself.
+func MachineKey(id string) string { return MachinesPrefix + id }
+
+// AdminKey is where a person's word about a machine lies.
+func AdminKey(id string) string { return AdminPrefix + id }
+
+// AliveKey is there while the machine's lease is renewed.
+func AliveKey(id string) string { return AlivePrefix + id }
+
+// splitKey takes a key apart into its prefix (with the slash) and the rest.
+func splitKey(key string) (prefix, rest string) {
+	i := strings.IndexByte(key, '/')
+	if i < 0 {
+		return key, ""
+	}
+	return key[:i+1], key[i+1:]
+}
