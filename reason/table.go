@@ -26,6 +26,8 @@ const (
 	TemplateOnly      Code = "template-only"
 	TooLarge          Code = "too-large"
 	Stale             Code = "stale"
+	NoSuchMachine     Code = "no-such-machine"
+	TooMany           Code = "too-many-requests"
 	NotAllowed        Code = "not-allowed"
 	BadRequest        Code = "bad-request"
 	StoreUnavailable  Code = "store-unavailable"
@@ -204,6 +206,12 @@ func table() []Entry {
 			Doc:      "Somebody else changed the same thing since it was read (If-Match, --expect-revision). Nothing was changed.",
 			sentence: say("{unit} is at revision {found}, not at {expected}"),
 			hint:     say("read it again and repeat the change")},
+		{Code: NoSuchMachine, Scope: ScopeMachine, Cure: Permanent, Short: "no such machine", Args: []string{"machine"},
+			Doc:      "No machine of the cluster has this id or name.",
+			sentence: say("there is no machine {machine}"), hint: say("argosy list-machines shows names and ids")},
+		{Code: TooMany, Scope: ScopeUnit, Cure: Transient, Short: "too many requests", Args: []string{"what", "have"},
+			Doc:      "One caller asks faster, or watches more at once, than the API allows.",
+			sentence: say("{what}: the limit is {have}"), hint: say("ask again in a second, or watch instead of asking again and again")},
 		{Code: NotAllowed, Scope: ScopeUnit, Cure: Permanent, Short: "not allowed", Args: []string{"what", "who"},
 			Doc:      "The caller may not do this.",
 			sentence: say("{who} may not {what}")},

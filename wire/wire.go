@@ -54,6 +54,8 @@ type Applied struct {
 	Changed  bool           `json:"changed,omitempty"`
 	Differs  bool           `json:"differs,omitempty"` // A text was sent that differs and was not taken: Replace was not set.
 	Warnings []unit.Warning `json:"warnings,omitempty"`
+	// Room says, after a dry run, where the unit would be placed, or why nowhere.
+	Room *reason.Reason `json:"room,omitempty"`
 }
 
 // ApplyResponse answers POST /v1/units. Watch from Revision to see what comes of it.
@@ -123,11 +125,66 @@ type Event struct {
 
 // WatchEvent is one message of GET /v1/watch?since=REV&name=GLOB (server-sent events, id = revision).
 // The first messages give the present answers, then one message follows for every answer that changed.
+// Since means "not older than this revision": the answers are sent when the server has seen it.
+// Last-Event-ID, as clients send it after a broken connection, means "only what has changed since".
 type WatchEvent struct {
 	Revision int64           `json:"revision"`
 	Answer   *cluster.Answer `json:"answer,omitempty"`
 	Gone     string          `json:"gone,omitempty"`   // The unit was destroyed.
 	Synced   bool            `json:"synced,omitempty"` // All present answers were sent.
+	// Complete stands beside Synced: what was sent is all there is. A client that had units before which
+	// were not sent again has to take them for gone.
+	Complete bool `json:"complete,omitempty"`
+}
+
+// EventList answers GET /v1/events?since=SEQ without follow. Ask again with since=Last for what came after.
+type EventList struct {
+	Events []Event `json:"events"`
+	First  int64   `json:"first"` // The oldest event that is kept; 0: none.
+	Last   int64   `json:"last"`  // The newest event.
+}
+
+// VerifyRequest is POST /v1/verify: nothing is changed.
+type VerifyRequest struct {
+	Units []VerifyUnit `json:"units"`
+}
+
+// VerifyUnit is one unit file to be checked.
+type VerifyUnit struct {
+	Name    string           `json:"name"`
+	Text    string           `json:"text"`
+	DropIns []cluster.DropIn `json:"dropins,omitempty"`
+}
+
+// VerifyResponse answers POST /v1/verify.
+type VerifyResponse struct {
+	OK    bool       `json:"ok"` // No unit has a fault, and there is room for all of them.
+	Units []Verified `json:"units"`
+}
+
+// Verified is what was found about one unit file.
+type Verified struct {
+	Name     string         `json:"name"`
+	Faults   []Fault        `json:"faults,omitempty"`
+	Warnings []unit.Warning `json:"warnings,omitempty"`
+	Demand   *unit.Demand   `json:"demand,omitempty"` // When it could be read.
+	Room     *Fault         `json:"room,omitempty"`   // Why it would be on no machine.
+	Machine  string         `json:"machine,omitempty"`
+}
+
+// Fault is a reason with its sentence and its hint, for clients that do not have the table.
+type Fault struct {
+	Reason  *reason.Reason `json:"reason"`
+	Message string         `json:"message"`
+	Hint    string         `json:"hint,omitempty"`
+}
+
+// NewFault is a reason with its words; nil for none.
+func NewFault(r *reason.Reason) *Fault {
+	if r == nil {
+		return nil
+	}
+	return &Fault{Reason: r, Message: r.Message(), Hint: r.Hint()}
 }
 
 // Why answers GET /v1/units/{name}/why: docs/why.md.
@@ -151,6 +208,24 @@ type VersionInfo struct {
 	API     string `json:"api"`
 	Machine string `json:"machine"`
 	Leader  string `json:"leader,omitempty"`
+}
+
+// HealthInfo answers GET /v1/health: 200 when everything needed to take a change is there, else 503.
+type HealthInfo struct {
+	OK       bool   `json:"ok"`
+	Store    *Fault `json:"store,omitempty"`   // Why the store takes no writes.
+	Picture  *Fault `json:"picture,omitempty"` // Why the store has not been read yet.
+	Revision int64  `json:"revision"`
+	Units    int    `json:"units"`
+	Machines int    `json:"machines"`
+	Watches  int    `json:"watches"` // Open watches.
+}
+
+// MachinePatch is PATCH /v1/machines/{id}: what a person says about a machine. What is left out stays.
+type MachinePatch struct {
+	Cordoned *bool `json:"cordoned,omitempty"`
+	// Metadata sets keys; an empty value hides the machine's own, null takes a person's value back.
+	Metadata map[string]*string `json:"metadata,omitempty"`
 }
 
 // Problem is an error of the API: RFC 9457 (application/problem+json) with the reason.
