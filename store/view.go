@@ -55,7 +55,8 @@ func (v *View) Kick() <-chan struct{} { return v.kick }
 // Ready is closed when the first picture is there.
 func (v *View) Ready() <-chan struct{} { return v.shared.ready }
 
-// Look calls f with the picture and with what was touched since the last Look (nil with all=true: everything).
+// Look calls f with the picture and with what was touched since the last Look; with all, everything counts as
+// touched, and touched may be empty.
 // f must not keep the picture, and must not change it.
 func (v *View) Look(f func(p *cluster.Picture, touched map[cluster.Touched]struct{}, all bool)) {
 	v.shared.mu.Lock()
@@ -116,7 +117,20 @@ func (v *View) apply(e Entry) {
 		return
 	}
 	for _, each := range v.shared.views {
-		each.touched[t] = struct{}{}
+		each.remember(t)
+	}
+}
+
+// maxTouched bounds what a view remembers for a loop that does not look; above it everything counts as touched.
+const maxTouched = 100_000
+
+func (v *View) remember(t cluster.Touched) {
+	if v.all {
+		return
+	}
+	v.touched[t] = struct{}{}
+	if len(v.touched) > maxTouched {
+		v.touched, v.all = map[cluster.Touched]struct{}{}, true
 	}
 }
 
