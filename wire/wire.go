@@ -121,6 +121,8 @@ type Event struct {
 	Reason  *reason.Reason `json:"reason,omitempty"`
 	Message string         `json:"message"`
 	Who     string         `json:"who,omitempty"`
+	// Skipped counts changes of state of the unit just before this one that were not kept: it changed too often.
+	Skipped int `json:"skipped,omitempty"`
 }
 
 // WatchEvent is one message of GET /v1/watch?since=REV&name=GLOB (server-sent events, id = revision).
