@@ -32,7 +32,8 @@ type Store interface {
 	// the lease go. It returns when the lease is lost (error) or ctx ended (nil).
 	KeepAlive(ctx context.Context, by Writer, key string, value []byte, ttl time.Duration) error
 	// Lead blocks until the caller is leader, or ctx ends. The term's writer may write the leader's facts
-	// until the term is over; after that its writes fail with ErrStale.
+	// until the term is over; after that its writes fail with ErrStale. An id leads once: Lead ends what an
+	// earlier Lead of the same id holds, as by a process of this machine that was killed.
 	Lead(ctx context.Context, id string) (*Term, error)
 	// Health says whether the store takes writes; nil when it does.
 	Health(ctx context.Context) error

@@ -55,6 +55,13 @@ func (e *election) next() {
 	}
 }
 
+// forget ends the term that an id holds.
+func (e *election) forget(id string) {
+	if e.leader != nil && e.leader.id == id {
+		e.depose()
+	}
+}
+
 func (e *election) close() {
 	e.closed = true
 	e.depose()
@@ -72,6 +79,7 @@ func (s *Store) Lead(ctx context.Context, id string) (*store.Term, error) {
 		s.mu.Unlock()
 		return nil, store.Unavailable(errClosed)
 	}
+	s.election.forget(id)
 	s.election.waiting = append(s.election.waiting, c)
 	s.election.next()
 	s.mu.Unlock()

@@ -163,6 +163,17 @@ func testDeposed(t *testing.T, s Troubled) {
 	again.Resign()
 }
 
+// testLeadAgain is a leader that was killed and starts again before its lease ran out.
+func testLeadAgain(t *testing.T, s Troubled) {
+	one := lead(t, s, "m1")
+	two := lead(t, s, "m1")
+	over(t, one)
+	_, err := s.Write(within(t), one.Writer, put(cluster.UnplacedKey("a.service"), "1"))
+	wantErr(t, err, store.ErrStale)
+	write(t, s, two.Writer, put(cluster.UnplacedKey("a.service"), "2"))
+	two.Resign()
+}
+
 func testLeadEnds(t *testing.T, s Troubled) {
 	one := lead(t, s, "m1")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -60,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a new keeper takes a key over", testTakeOver},
 		{"one leads, the next one follows", testLead},
 		{"a deposed leader cannot write", testDeposed},
+		{"an id that leads again ends its former term", testLeadAgain},
 		{"waiting to lead ends with its context", testLeadEnds},
 		{"health is fine", testHealth},
 		{"a closed store says that it is away", testClosed},

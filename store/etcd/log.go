@@ -1,0 +1,96 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// newLogger is etcd's logger. etcd ends the process when it cannot go on, such as on a full disk or a broken
+// file; here that would take the agent along. So its last line goes to failed instead, and only the goroutine
+// that said it ends.
+func newLogger(log *slog.Logger, failed chan<- error) *zap.Logger {
+	hook := lastWords{failed}
+	return zap.New(newCore(log), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+}
+
+type lastWords struct{ failed chan<- error }
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (l lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := fmt.Errorf("etcd: %s", e.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
+			err = fmt.Errorf("etcd: %s: %w", e.Message, cause)
+		}
+	}
+	select {
+	case l.failed <- err:
+	default: // The first word is the cause.
+	}
+	runtime.Goexit()
+}
+
+// core hands etcd's log lines of level warn and above to slog.
+type core struct {
+	log *slog.Logger
+}
+
+func newCore(log *slog.Logger) zapcore.Core {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return core{log: log.With("from", "etcd")}
+}
+
+// useless tells the lines that a start always says and nobody can do anything about.
+func useless(message string) bool {
+	switch message {
+	case "Running http and grpc server on single port. This is not recommended for production.",
+		"simple token is not cryptographically signed":
+		return true
+	}
+	return false
+}
+
+func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+func (c core) With(fields []zapcore.Field) zapcore.Core {
+	return core{log: c.log.With(attrs(fields)...)}
+}
+
+func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) && !useless(e.Message) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	level := slog.LevelWarn
+	if e.Level >= zapcore.ErrorLevel {
+		level = slog.LevelError
+	}
+	c.log.Log(context.Background(), level, e.Message, attrs(fields)...)
+	return nil
+}
+
+func (c core) Sync() error { return nil }
+
+func attrs(fields []zapcore.Field) []any {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	out := make([]any, 0, 2*len(enc.Fields))
+	for _, k := range slices.Sorted(maps.Keys(enc.Fields)) {
+		out = append(out, k, enc.Fields[k])
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/store"
+)
+
+// Everything of Argosy lies under /argosy/: the facts, and the election beside them so that Read never shows it.
+const (
+	factsPrefix    = "/argosy/facts/"
+	electionPrefix = "/argosy/election/"
+)
+
+// A proposal that goes to a leader which just died is lost in silence, so a try is short. What may be done twice
+// is tried again; the callers' loops do the rest.
+const (
+	tryTimeout = 2 * time.Second
+	tries      = 3
+	page       = 5000 // Entries in one range request.
+)
+
+// try calls f up to n times, each with a short deadline, until it gives an answer or a final error.
+func (s *Store) try(ctx context.Context, n int, f func(ctx context.Context) error) error {
+	var err error
+	for range n {
+		if s.ctx.Err() != nil {
+			return s.away()
+		}
+		one, cancel := context.WithTimeout(ctx, tryTimeout)
+		stop := context.AfterFunc(s.ctx, cancel)
+		err = f(one)
+		stop()
+		cancel()
+		if err == nil || ctx.Err() != nil || !again(err) {
+			break
+		}
+	}
+	return s.explain(err)
+}
+
+// again tells the errors after which the same request may be answered.
+func again(err error) bool {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, rpctypes.ErrTimeout),
+		errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail), errors.Is(err, rpctypes.ErrTimeoutDueToConnectionLost),
+		errors.Is(err, rpctypes.ErrNoLeader), errors.Is(err, rpctypes.ErrLeaderChanged), errors.Is(err, rpctypes.ErrNotLeader):
+		return true
+	}
+	return false
+}
+
+// explain makes a reason of an error of etcd.
+func (s *Store) explain(err error) error {
+	switch {
+	case err == nil, errors.Is(err, store.ErrStale), errors.Is(err, store.ErrCompacted):
+		return err
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		s.kickSpace()
+		return s.fullReason()
+	case errors.Is(err, rpctypes.ErrCompacted):
+		return store.ErrCompacted
+	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
+		return reason.Because(reason.TooLarge, reason.Args{"what": "a write to the store", "need": maxRequest + 1, "have": maxRequest})
+	}
+	return store.Unavailable(err)
+}
+
+// Read implements store.Store. A big picture is read in pages of one revision.
+func (s *Store) Read(ctx context.Context, prefix string) (store.Picture, error) {
+	for range tries {
+		pic, err := s.readPages(ctx, prefix)
+		if !errors.Is(err, store.ErrCompacted) {
+			return pic, err
+		}
+	}
+	return store.Picture{}, store.Unavailable(errors.New("the picture was compacted while it was read"))
+}
+
+func (s *Store) readPages(ctx context.Context, prefix string) (store.Picture, error) {
+	var pic store.Picture
+	from, end := factsPrefix+prefix, clientv3.GetPrefixRangeEnd(factsPrefix+prefix)
+	for {
+		var resp *clientv3.GetResponse
+		err := s.try(ctx, tries, func(ctx context.Context) (err error) {
+			resp, err = s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(pic.Revision))
+			return err
+		})
+		if err != nil {
+			return store.Picture{}, err
+		}
+		if pic.Revision == 0 {
+			pic.Revision = resp.Header.Revision
+		}
+		for _, kv := range resp.Kvs {
+			pic.Entries = append(pic.Entries, entry(kv.Key, kv.Value, kv.ModRevision))
+		}
+		if !resp.More {
+			return pic, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// entry of a key that is there: etcd gives an empty value as nil, which would mean a deletion.
+func entry(key, value []byte, revision int64) store.Entry {
+	if value == nil {
+		value = []byte{}
+	}
+	return store.Entry{Key: strings.TrimPrefix(string(key), factsPrefix), Value: value, Revision: revision}
+}
+
+// Write implements store.Store.
+func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Change) (int64, error) {
+	if err := store.Check(by, changes...); err != nil {
+		return 0, err
+	}
+	guards, ops, guarded := s.transaction(changes)
+	n := tries
+	if guarded || by.Role == store.Person {
+		n = 1 // A second try could refuse what the first one did, or undo what another person did between.
+	}
+	if by.Role == store.Leader {
+		if !strings.HasPrefix(by.Fence, electionPrefix) {
+			return 0, fmt.Errorf("%w: %q has no proof of leading", store.ErrStale, by.ID)
+		}
+		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(by.Fence), "=", by.FenceRevision))
+	}
+	var revision int64
+	err := s.try(ctx, n, func(ctx context.Context) error {
+		resp, err := s.client.Txn(ctx).If(guards...).Then(ops...).Commit()
+		if err != nil {
+			return err
+		}
+		revision = resp.Header.Revision
+		if !resp.Succeeded {
+			return fmt.Errorf("%w: %s %q, a guard does not hold", store.ErrStale, by.Role, by.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return revision, nil
+}
+
+func (s *Store) transaction(changes []store.Change) (guards []clientv3.Cmp, ops []clientv3.Op, guarded bool) {
+	ops = make([]clientv3.Op, 0, len(changes))
+	for _, c := range changes {
+		key := factsPrefix + c.Key
+		if c.Guard {
+			guarded = true
+			guards = append(guards, clientv3.Compare(clientv3.ModRevision(key), "=", c.If))
+		}
+		if c.Value == nil {
+			ops = append(ops, clientv3.OpDelete(key))
+		} else {
+			ops = append(ops, clientv3.OpPut(key, string(c.Value)))
+		}
+	}
+	return guards, ops, guarded
+}
