@@ -1,0 +1,140 @@
+// Package cgroup keeps the processes of each unit together, limits them and counts what they use: with cgroup v2,
+// with v1 hierarchies, or, where neither may be written, by following the tree of processes without any limit.
+// It knows nothing of units but a name.
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine is where this machine's groups are made.
+type Machine struct {
+	unified string            // Folder of the v2 hierarchy for our units; empty: none to write.
+	v2      map[string]bool   // Controllers that v2 gives to our units.
+	v1      map[string]string // Controller to the folder of its v1 hierarchy for our units.
+	Why     string            // Why there is nothing to write, for LimitNotEnforced.
+}
+
+// Group is one unit's group.
+type Group struct {
+	m    *Machine
+	name string
+}
+
+// Group names the group of a unit; it is made by Make.
+func (m *Machine) Group(name string) *Group { return &Group{m, name} }
+
+// Tracks tells whether processes are kept together by a cgroup.
+func (m *Machine) Tracks() bool { return m.unified != "" || len(m.v1) > 0 }
+
+// folders are all folders of the group, the one that tracks first.
+func (g *Group) folders() []string {
+	var out []string
+	if g.m.unified != "" {
+		out = append(out, filepath.Join(g.m.unified, g.name))
+	}
+	for _, c := range sortedKeys(g.m.v1) {
+		f := filepath.Join(g.m.v1[c], g.name)
+		if !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Make makes the group.
+func (g *Group) Make() error {
+	for _, f := range g.folders() {
+		if err := os.Mkdir(f, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("make the unit's cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// Procs are the files by which a process enters the group.
+func (g *Group) Procs() []string {
+	out := g.folders()
+	for i := range out {
+		out[i] = filepath.Join(out[i], "cgroup.procs")
+	}
+	return out
+}
+
+// PIDs lists the processes of the group and of groups that they made below it.
+func (g *Group) PIDs() []int {
+	f := g.folders()
+	if len(f) == 0 {
+		return nil
+	}
+	return pidsBelow(f[0], nil)
+}
+
+func pidsBelow(folder string, out []int) []int {
+	raw, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
+	if err != nil {
+		return out
+	}
+	for f := range strings.FieldsSeq(string(raw)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			out = append(out, pid)
+		}
+	}
+	subs, err := os.ReadDir(folder)
+	if err != nil {
+		return out
+	}
+	for _, s := range subs {
+		if s.IsDir() {
+			out = pidsBelow(filepath.Join(folder, s.Name()), out)
+		}
+	}
+	return out
+}
+
+// Remove removes the group; what still runs in it is left and the group with it.
+func (g *Group) Remove() {
+	for _, f := range g.folders() {
+		removeBelow(f)
+	}
+}
+
+// removeTries bounds how often an ending process is waited for: the kernel lets go of a group a moment after wait(2).
+const removeTries = 5
+
+func removeBelow(folder string) {
+	subs, err := os.ReadDir(folder)
+	if err != nil {
+		return
+	}
+	for _, s := range subs {
+		if s.IsDir() {
+			removeBelow(filepath.Join(folder, s.Name()))
+		}
+	}
+	for range removeTries {
+		if err := unix.Rmdir(folder); !errors.Is(err, unix.EBUSY) {
+			return
+		}
+		ts := unix.NsecToTimespec(int64(time.Millisecond))
+		_ = unix.Nanosleep(&ts, nil)
+	}
+}
+
+func sortedKeys(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,165 @@
+package supervisor
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/runtime/native/internal/engine"
+	"argosy.dev/argosy/runtime/native/internal/service"
+	"argosy.dev/argosy/unit"
+	"golang.org/x/sys/unix"
+)
+
+// Now is the time.
+func (in *Init) Now() time.Time { return time.Now() }
+
+// NewInvocation makes an id like systemd's: 128 random bits.
+func (in *Init) NewInvocation() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // Never fails (crypto/rand).
+	return hex.EncodeToString(b)
+}
+
+func (in *Init) of(s *service.Service) *attached { return in.attach(in.engine.Get(s.Name)) }
+
+// Prepare makes the cgroup and names the run in the journal.
+func (in *Init) Prepare(s *service.Service) *reason.Reason {
+	a := in.of(s)
+	a.log.SetRun(s.Invocation, 0)
+	a.say("Starting.")
+	if err := a.group.Make(); err != nil {
+		return reason.From(err)
+	}
+	return nil
+}
+
+// Spawn starts one command of a service.
+func (in *Init) Spawn(s *service.Service, d string, c unit.Command) (service.Proc, *reason.Reason) {
+	a := in.of(s)
+	set, why := in.setup(a, s, d, c)
+	if why != nil {
+		return service.Proc{}, why
+	}
+	st, err := in.starter.Start(set)
+	if err != nil {
+		return service.Proc{}, reason.From(err)
+	}
+	in.children[st.PID] = s.Name
+	a.log.SetRun(s.Invocation, st.PID)
+	a.watchReport(st, s)
+	return service.Proc{PID: st.PID, Ticks: ticks(st.PID), Path: set.Path, At: time.Now()}, nil
+}
+
+// Signal signals one process, if it is still the one we mean.
+func (in *Init) Signal(_ *service.Service, p *service.Proc, sig int) bool {
+	if p.Ticks != 0 && ticks(p.PID) != p.Ticks {
+		return false
+	}
+	return unix.Kill(p.PID, unix.Signal(sig)) == nil
+}
+
+// SignalRest signals every other process of the service.
+func (in *Init) SignalRest(s *service.Service, sig int, but ...*service.Proc) int {
+	n := 0
+	for _, pid := range in.pids(s) {
+		if slices.ContainsFunc(but, func(p *service.Proc) bool { return p != nil && p.PID == pid }) {
+			continue
+		}
+		if unix.Kill(pid, unix.Signal(sig)) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Empty tells whether nothing of the service lives.
+func (in *Init) Empty(s *service.Service) bool { return len(in.pids(s)) == 0 }
+
+// pids are all processes of a service.
+func (in *Init) pids(s *service.Service) []int {
+	a := in.of(s)
+	if in.groups.Tracks() {
+		return a.group.PIDs()
+	}
+	return in.treeOf(s)
+}
+
+// Identify looks up a process that is to be a service's main process.
+func (in *Init) Identify(s *service.Service, pid int) (service.Proc, bool) {
+	t := ticks(pid)
+	if pid <= 1 || pid == os.Getpid() || t == 0 || !slices.Contains(in.pids(s), pid) {
+		return service.Proc{}, false
+	}
+	return service.Proc{PID: pid, Ticks: t, Path: exeOf(pid), At: time.Now()}, true
+}
+
+// maxPIDFile bounds what is read of a PID file.
+const maxPIDFile = 64
+
+// PIDFile reads PIDFile=.
+func (in *Init) PIDFile(s *service.Service) (int, error) {
+	f, err := os.Open(s.Unit.Service.PIDFile)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	buf := make([]byte, maxPIDFile)
+	n, err := f.Read(buf)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(buf[:n])))
+}
+
+// Guess takes the only process of the service that is our own child.
+func (in *Init) Guess(s *service.Service) (int, bool) {
+	found := 0
+	for _, pid := range in.pids(s) {
+		if parentOf(pid) != os.Getpid() {
+			continue
+		}
+		if found != 0 {
+			return 0, false
+		}
+		found = pid
+	}
+	return found, found != 0
+}
+
+// Changed notes that a service's state has to be kept and told.
+func (in *Init) Changed(s *service.Service, from service.State) {
+	if s.State == service.Running && from != service.Running && from != service.Reload {
+		in.Say(s, "Started.")
+	}
+	if u := in.engine.Get(s.Name); u != nil {
+		in.Dirty(u)
+	}
+}
+
+// Dirty notes that a unit changed.
+func (in *Init) Dirty(u *engine.Unit) { in.dirty[u.Name] = true }
+
+// Say writes a line into a service's journal.
+func (in *Init) Say(s *service.Service, text string) { in.of(s).say(text) }
+
+// Note writes a line into a unit's journal.
+func (in *Init) Note(u *engine.Unit, text string) { in.attach(u).say(text) }
+
+// Down removes what a run leaves.
+func (in *Init) Down(s *service.Service, _ bool) {
+	a := in.of(s)
+	a.flush()
+	a.group.Remove()
+}
+
+// Again starts a service after RestartSec=.
+func (in *Init) Again(s *service.Service) { in.engine.Again(s.Name) }
+
+// Check evaluates the conditions of a unit.
+func (in *Init) Check(*engine.Unit) (*reason.Reason, bool) { return nil, false }

@@ -1,0 +1,178 @@
+// Package supervisor is the init process: it does what package engine decides. One goroutine, the loop, owns the
+// engine, forks and reaps; other goroutines only wait for file descriptors and hand what they got to the loop.
+// It outlives the agents that talk to it over a unix socket, and what it knows outlives it in state files.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"argosy.dev/argosy/runtime/native/internal/cgroup"
+	"argosy.dev/argosy/runtime/native/internal/engine"
+	"argosy.dev/argosy/runtime/native/internal/poll"
+	"argosy.dev/argosy/runtime/native/internal/proto"
+	"argosy.dev/argosy/runtime/native/internal/spawn"
+	"golang.org/x/sys/unix"
+)
+
+// ReadyFD is where the init process tells its starter that it can be talked to: "ready", or what went wrong.
+const ReadyFD = 3
+
+// Init is the init process.
+type Init struct {
+	dir, runDir string
+	log         *slog.Logger
+	engine      *engine.Engine
+	starter     *spawn.Starter
+	poller      *poll.Poller
+	groups      *cgroup.Machine
+	events      chan func()
+	children    map[int]string // Processes that we started: to their unit.
+	rt          map[string]*attached
+	gen         uint64
+	dirty       map[string]bool
+	conns       map[*conn]bool
+	timer       *time.Timer
+	stop        context.CancelFunc
+	done        chan struct{} // Closed when the loop has ended: nobody takes events any more.
+	ending      bool
+	readBuf     []byte // The poller's only.
+}
+
+// maxEvents bounds what waits for the loop; who has more to say waits.
+const maxEvents = 256
+
+// Main runs the init process until it is told to shut down.
+func Main(args []string, stderr io.Writer) int {
+	ready := os.NewFile(ReadyFD, "ready")
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if err := run(args, log, ready); err != nil {
+		_, _ = fmt.Fprint(ready, err) // The starter may be gone; the log has it too.
+		_ = ready.Close()
+		log.Error("the init process ends", "error", err)
+		return 1
+	}
+	return 0
+}
+
+func run(args []string, log *slog.Logger, ready *os.File) error {
+	fs := flag.NewFlagSet("native-init", flag.ContinueOnError)
+	dir := fs.String("dir", "", "state and journals")
+	runDir := fs.String("run-dir", "", "pipes, sockets, credentials: gone after a reboot")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *dir == "" || *runDir == "" {
+		return errors.New("native-init needs -dir and -run-dir")
+	}
+	lock, err := lockDir(*dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	in, err := newInit(*dir, *runDir, log)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	l, err := listen(*dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	in.stop = stop
+	sig := make(chan os.Signal, 16)
+	signal.Notify(sig, syscall.SIGCHLD)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	in.restore()
+	go in.accept(l)
+	_, _ = fmt.Fprint(ready, "ready") // The starter may be gone; others will connect.
+	_ = ready.Close()
+	log.Info("the init process is ready", "pid", os.Getpid(), "dir", *dir, "cgroups", in.groups.Tracks())
+	in.loop(ctx, sig)
+	return nil
+}
+
+func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
+	unix.Umask(0o022)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become the reaper of orphans: %w", err)
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0); err != nil {
+		log.Info("the OOM killer is not told to spare the init process", "error", err)
+	}
+	for _, d := range []string{filepath.Join(dir, "journal"), filepath.Join(dir, "units"), filepath.Join(runDir, "io")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	starter, err := spawn.NewStarter("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	p, err := poll.New()
+	if err != nil {
+		return nil, err
+	}
+	in := &Init{
+		dir: dir, runDir: runDir, log: log, starter: starter, poller: p, groups: cgroup.Detect(groupName(dir)),
+		events: make(chan func(), maxEvents), children: map[int]string{}, rt: map[string]*attached{},
+		dirty: map[string]bool{}, conns: map[*conn]bool{}, timer: time.NewTimer(time.Hour), done: make(chan struct{}),
+		readBuf: make([]byte, 64<<10),
+	}
+	in.engine = engine.New(in)
+	return in, nil
+}
+
+func (in *Init) close() {
+	in.poller.Close()
+	for _, a := range in.rt {
+		a.close()
+	}
+}
+
+// lockDir makes sure that one init process serves a folder.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "init.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, errors.New("another init process serves " + dir)
+	}
+	return f, nil
+}
+
+// listen opens the socket. The path goes through an open folder, for a socket's path is short (unix(7)).
+func listen(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, proto.SocketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }()
+	old := unix.Umask(0o177)
+	defer unix.Umask(old)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), proto.SocketName)})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	return l, nil
+}

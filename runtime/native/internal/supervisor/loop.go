@@ -1,0 +1,120 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"argosy.dev/argosy/runtime/native/internal/engine"
+	"argosy.dev/argosy/runtime/native/internal/service"
+	"golang.org/x/sys/unix"
+)
+
+// do hands something to the loop; false when the loop has ended.
+func (in *Init) do(f func()) bool {
+	select {
+	case in.events <- f:
+		return true
+	case <-in.done:
+		return false
+	}
+}
+
+func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
+	defer close(in.done)
+	in.settle()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-in.events:
+			f()
+		case <-sig:
+			in.reap()
+		case <-in.timer.C:
+			in.engine.Tick()
+		}
+		in.settle()
+		if in.ending && in.quiet() {
+			in.finish()
+			return
+		}
+	}
+}
+
+// settle does what every event may have made necessary: emptied groups, state files, kicks, the next alarm.
+func (in *Init) settle() {
+	in.emptied()
+	in.flushDirty()
+	wait := time.Hour
+	if at := in.engine.Wake(); !at.IsZero() {
+		wait = max(time.Until(at), 0)
+	}
+	in.timer.Reset(min(wait, time.Hour))
+}
+
+// reap takes in the ends of all children, ours and orphans'.
+func (in *Init) reap() {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		in.ended(pid, ws)
+	}
+}
+
+func (in *Init) ended(pid int, ws unix.WaitStatus) {
+	name, ours := in.children[pid]
+	delete(in.children, pid)
+	u := in.engine.Get(name)
+	if !ours {
+		u = in.owner(pid) // A daemon that its parent left to us, known by its PID file.
+	}
+	if u == nil || u.Service == nil || !u.Service.Owns(pid) {
+		return
+	}
+	e := service.Ended{Status: ws.ExitStatus()}
+	if ws.Signaled() {
+		e = service.Ended{Signal: int(ws.Signal()), Core: ws.CoreDump()}
+	}
+	in.finishProcess(u, pid, &e)
+	u.Service.Ended(pid, e)
+}
+
+func (in *Init) owner(pid int) *engine.Unit {
+	for _, u := range in.engine.Units() {
+		if u.Service != nil && u.Service.Owns(pid) {
+			return u
+		}
+	}
+	return nil
+}
+
+// finishProcess gathers what has to be known of a process before its end is judged.
+func (in *Init) finishProcess(u *engine.Unit, pid int, e *service.Ended) {
+	a := in.attach(u)
+	a.takeReport(pid, u.Service)
+	a.flush()
+}
+
+// emptied tells services that wait for it that no process of theirs is left.
+func (in *Init) emptied() {
+	for _, u := range in.engine.Units() {
+		s := u.Service
+		if s == nil || s.Main != nil || s.Control != nil {
+			continue
+		}
+		switch s.State {
+		case service.Start, service.StartPost, service.Running, service.StopWatchdog, service.StopSigterm, service.StopSigkill,
+			service.FinalSigterm, service.FinalSigkill:
+			if in.Empty(s) {
+				s.Emptied()
+			}
+		}
+	}
+}
