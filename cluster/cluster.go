@@ -60,6 +60,12 @@ type Placement struct {
 	At      time.Time      `json:"at"`
 }
 
+// Reign is who leads. Writer: the leader, with every write.
+type Reign struct {
+	ID string    `json:"id"` // Machine id.
+	At time.Time `json:"at"` // Of the write.
+}
+
 // State is the one word that people see. Never "launched": that word only says what was asked.
 type State string
 
@@ -98,6 +104,10 @@ type Status struct {
 	// For is the revision of the Wanted record that this status is about, and Done the orders carried out.
 	For  int64  `json:"for"`
 	Done Orders `json:"done"`
+	// Desired is the wish that was last carried out, and Invocation the run that was last seen: with them an agent that
+	// was killed between doing and writing knows what it did.
+	Desired    Desired `json:"desired,omitempty"`
+	Invocation string  `json:"invocation,omitempty"`
 
 	// The runtime's own words, for systemctl's and fleet's columns.
 	Load   string `json:"load"`

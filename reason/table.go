@@ -87,6 +87,7 @@ const (
 	LimitNotEnforced  Code = "limit-not-enforced"
 	RuntimeDown       Code = "runtime-down"
 	MachineLost       Code = "machine-lost"
+	MassStop          Code = "mass-stop-refused"
 	Stopping          Code = "stopping"
 	StoppedByUser     Code = "stopped-by-user"
 	NotStarted        Code = "not-started"
@@ -407,6 +408,10 @@ func table() []Entry {
 			Doc: "The machine's runtime does not answer its agent.", sentence: say("the {runtime} runtime does not answer: {error}")},
 		{Code: MachineLost, Scope: ScopeMachine, Cure: Transient, Short: "machine lost", Args: []string{"machine"},
 			Doc: "The machine that ran it has not been heard of within its lease.", sentence: say("{machine} has not been heard of; what runs there is not known")},
+		{Code: MassStop, Scope: ScopeMachine, Cure: Permanent, Short: "mass stop refused", Args: []string{"units", "running"},
+			Doc:      "The store no longer places more than a fifth (and at least 3) of the machine's running units there, and nobody asked for it. That looks like an odd read, not like a wish: they keep running.",
+			sentence: say("{units} of {running} running units are no longer placed here and nobody asked for that: they keep running"),
+			hint:     say("argosy stop UNIT or argosy destroy UNIT for those that are to go; argosy start UNIT for those that are to stay")},
 
 		{Code: Stopping, Scope: ScopeUnit, Cure: Transient, Short: "stopping", Args: nil,
 			Doc: "On its way down: ExecStop=, KillSignal=, ExecStopPost=.", sentence: say("stopping")},
