@@ -146,7 +146,7 @@ func (in Input) crashLoop(runs []run, why *reason.Reason, limit string) *reason.
 	}
 	switch {
 	case last.end.Signal != 0:
-		args["signal"] = SignalName(last.end.Signal)
+		args["signal"] = unit.SignalName(last.end.Signal)
 	default:
 		args["status"] = last.end.Status
 	}
@@ -204,9 +204,9 @@ func (in Input) why(runs []run, i int) *reason.Reason {
 	uptime := x.Uptime.Milliseconds()
 	switch {
 	case x.Signal != 0 && x.CoreDumped:
-		return reason.Because(reason.CoreDump, reason.Args{"signal": SignalName(x.Signal), "uptime": uptime})
+		return reason.Because(reason.CoreDump, reason.Args{"signal": unit.SignalName(x.Signal), "uptime": uptime})
 	case x.Signal != 0:
-		return reason.Because(reason.Signal, reason.Args{"signal": SignalName(x.Signal), "uptime": uptime, "directive": x.Directive})
+		return reason.Because(reason.Signal, reason.Args{"signal": unit.SignalName(x.Signal), "uptime": uptime, "directive": x.Directive})
 	}
 	return reason.Because(reason.Exit, reason.Args{"status": x.Status, "uptime": uptime, "directive": x.Directive})
 }
