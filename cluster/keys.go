@@ -11,6 +11,7 @@ const (
 	MachinesPrefix   = "machines/"   // machines/ID: Machine. That machine.
 	AdminPrefix      = "admin/"      // admin/ID: MachineAdmin. A person.
 	AlivePrefix      = "alive/"      // alive/ID: lease-bound; there while the machine is heard of. That machine.
+	LeaderPrefix     = "leader/"     // leader/term: Reign, the link between the leader's writes. The leader.
 )
 
 // UnitKey is where the wish for a unit lies.
@@ -33,6 +34,9 @@ func AdminKey(id string) string { return AdminPrefix + id }
 
 // AliveKey is there while the machine's lease is renewed.
 func AliveKey(id string) string { return AlivePrefix + id }
+
+// LeaderKey is where the leader says who it is; each of its writes holds on to the one before.
+func LeaderKey() string { return LeaderPrefix + "term" }
 
 // splitKey takes a key apart into its prefix (with the slash) and the rest.
 func splitKey(key string) (prefix, rest string) {

@@ -130,7 +130,8 @@ func (w Writer) owns(key string) bool {
 	case Person:
 		return strings.HasPrefix(key, cluster.UnitsPrefix) || strings.HasPrefix(key, cluster.AdminPrefix)
 	case Leader:
-		return strings.HasPrefix(key, cluster.PlacementsPrefix) || strings.HasPrefix(key, cluster.UnplacedPrefix)
+		return strings.HasPrefix(key, cluster.PlacementsPrefix) || strings.HasPrefix(key, cluster.UnplacedPrefix) ||
+			strings.HasPrefix(key, cluster.LeaderPrefix)
 	case Machine:
 		return w.ID != "" && (strings.HasPrefix(key, cluster.StatusesPrefix+w.ID+"/") ||
 			key == cluster.MachineKey(w.ID) || key == cluster.AliveKey(w.ID))

@@ -101,6 +101,7 @@ func testWriters(t *testing.T, s Troubled) {
 		cluster.AdminKey("m1"):                  {ann},
 		cluster.PlacementKey("m1", "a.service"): {leader.Writer},
 		cluster.UnplacedKey("a.service"):        {leader.Writer},
+		cluster.LeaderKey():                     {leader.Writer},
 		cluster.StatusKey("m1", "a.service"):    {m1},
 		cluster.StatusKey("m2", "a.service"):    {m2},
 		cluster.MachineKey("m1"):                {m1},
