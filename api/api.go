@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/loop"
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/runtime"
+	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/unit"
+	"argosy.dev/argosy/wire"
+)
+
+// Config is what the API stands on. Store, View, Journal, Now and Log are needed; the rest may be left out.
+type Config struct {
+	Store store.Store
+	// View of the whole store (prefix ""), run by its owner. The API looks at a fork of its own.
+	View *store.View
+	// Journal gives a unit's lines on this machine; a runtime.Runtime is one.
+	Journal Journal
+	// History keeps events; history.Recorder is one. Nil: none are kept.
+	History History
+	// Explain tells why a unit is where it is, and what each other machine has against it; the leader's planner
+	// knows. Nil, or ok false: the API asks a planner of its own, made from the view.
+	Explain func(unit string) (placed *reason.Reason, candidates []reason.Candidate, ok bool)
+	// Leader is the name of the machine that leads; nil: not told.
+	Leader func() string
+	// Metrics is where the API registers its own and what GET /metrics shows; nil: a registry of its own.
+	Metrics   *prometheus.Registry
+	Version   string
+	MachineID string // Of this machine.
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Journal gives the log lines of a unit: the part of runtime.Runtime that the API needs.
+type Journal interface {
+	Journal(ctx context.Context, name string, q runtime.JournalQuery) (<-chan cluster.Line, error)
+}
+
+// History keeps the events of the cluster.
+type History interface {
+	// See is called with what was touched since the last call, as in store.View.Look: it must be quick and do no input or output.
+	See(p *cluster.Picture, touched map[cluster.Touched]struct{}, all bool)
+	// Flush writes down what was seen.
+	Flush() error
+	// Since lists events with a number greater than seq, oldest first: at most limit, only of the unit if one is named.
+	// First and last are the numbers of the oldest and newest event that are kept.
+	Since(seq int64, unit string, limit int) (events []wire.Event, first, last int64, err error)
+	// Recent lists the last events of the units that match, oldest first, at most limit.
+	Recent(match func(e *wire.Event) bool, limit int) ([]wire.Event, error)
+	// Changed gives a channel that is closed when an event with a number greater than seq is there.
+	Changed(seq int64) <-chan struct{}
+	// Blame tells who destroys a unit, before it is destroyed: the store does not keep it.
+	Blame(unit, who string)
+}
+
+// API is the http.Handler. Its Loop has to run, too: it feeds lists, watches and the history.
+type API struct {
+	Config
+	hub     *hub
+	mux     *http.ServeMux
+	routes  []route
+	limits  *limits
+	metrics *metrics
+	openapi []byte
+}
+
+// New makes the API. It starts nothing: run Loop, and Serve on a listener.
+func New(c Config) *API {
+	if c.History == nil {
+		c.History = noHistory{}
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Leader == nil {
+		c.Leader = func() string { return "" }
+	}
+	c.View = c.View.Fork()
+	a := &API{Config: c, hub: newHub(c.View), limits: newLimits()}
+	a.metrics = newMetrics(a)
+	a.routes = routes()
+	a.mux = http.NewServeMux()
+	for _, r := range a.routes {
+		a.mux.Handle(r.method+" "+r.path, a.handler(r))
+	}
+	a.mux.Handle("/", a.handler(route{path: "/", handle: (*API).noRoute}))
+	a.openapi = openAPI(a.routes, c.Version)
+	return a
+}
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// lookEvery is only a net under the kicks.
+const lookEvery = time.Minute
+
+// Loop follows the view for lists, watches and the history. It costs nothing while nothing changes.
+func (a *API) Loop() loop.Loop {
+	return loop.Loop{Name: "api", Every: lookEvery, Kick: a.View.Kick(), Pass: a.Pass, Log: a.Log}
+}
+
+// Pass takes in what changed in the view: for the simulator and tests; Loop repeats it.
+func (a *API) Pass(context.Context) error {
+	a.hub.pass(a.History.See)
+	return a.History.Flush()
+}
+
+// noHistory is the null history.
+type noHistory struct{}
+
+func (noHistory) See(*cluster.Picture, map[cluster.Touched]struct{}, bool) {}
+func (noHistory) Flush() error                                             { return nil }
+func (noHistory) Blame(string, string)                                     {}
+func (noHistory) Since(int64, string, int) ([]wire.Event, int64, int64, error) {
+	return nil, 0, 0, nil
+}
+func (noHistory) Recent(func(*wire.Event) bool, int) ([]wire.Event, error) { return nil, nil }
+func (noHistory) Changed(int64) <-chan struct{}                            { return nil }
+
+// anyHost leaves machine specifiers as they are: the API does not run units.
+var anyHost = unit.Host{}
