@@ -80,6 +80,7 @@ type Command struct {
 	Argv []string // With argv[0]. ${X} and $X are still there; "$$" too; see Expand.
 	// Prefixes of systemd.service(5): "-" "@" ":" "+" "!" "!!".
 	IgnoreFailure, Argv0, NoExpand, FullPrivileges, Ambient bool
+	NoSetuid                                                bool // "!": User= and Group= do not count for this command.
 	Line                                                    int
 }
 
@@ -122,6 +123,9 @@ type Service struct {
 	NotifyAccess                                            string // none, main, exec, all.
 	SuccessExitStatus, RestartPreventExit, RestartForceExit ExitSet
 	BusName                                                 string
+	ExitType                                                string // main (default) or cgroup.
+	OOMPolicy                                               string // stop (default), continue, kill; continue when Delegate= is on.
+	TimeoutAbortSet                                         bool   // TimeoutAbortSec= was given.
 
 	KillMode                                       string // control-group, mixed, process, none.
 	KillSignal, RestartKillSignal, FinalKillSignal int    // Numbers; RestartKillSignal 0: as KillSignal.
@@ -164,11 +168,15 @@ type Exec struct {
 	SyslogIdentifier                                                                                            string
 	IgnoreSIGPIPE                                                                                               bool // Default true.
 	NoNewPrivileges                                                                                             bool
+	DynamicUser                                                                                                 bool
+	// DirectorySymlinks are the links that RuntimeDirectory=PATH:LINK and its like ask for, each as DIRECTIVE=PATH:LINK.
+	DirectorySymlinks []string
 }
 
 // ServiceResources are the cgroup directives of systemd.resource-control(5) that Argosy counts or enforces.
 type ServiceResources struct {
 	MemoryMin, MemoryLow, MemoryHigh, MemoryMax, MemorySwapMax Size
+	MemoryLimit                                                Size // Deprecated; counts where none of the others is set.
 	TasksMax                                                   Size
 	CPUQuota                                                   int   // Hundredths of a percent of one core; 0: unset.
 	CPUWeight                                                  int64 // 0: unset.
@@ -182,6 +190,7 @@ type Timer struct {
 	OnCalendar                                                  []string // Validated expressions, as written.
 	AccuracySec, RandomizedDelay                                time.Duration
 	Persistent, WakeSystem, RemainAfterElapse, FixedRandomDelay bool
+	OnClockChange, OnTimezoneChange                             bool
 	Unit                                                        string // What it starts; default: same name with .service.
 }
 
