@@ -1,0 +1,96 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/cmd/argosy/internal/show"
+	"argosy.dev/argosy/judge"
+	"argosy.dev/argosy/wire"
+)
+
+func (a *app) submitCommand() *cobra.Command {
+	o := &order{verb: "submit", past: "submitted"}
+	c := doc{
+		use: "submit FILE... [--replace]", short: "Give unit files to the cluster without starting anything",
+		long: `
+Reads unit files and their drop-ins (NAME.d/*.conf beside them), checks them, and gives them to the cluster. Every fault
+of every file is named with its line; when one is invalid, nothing is changed. What Argosy does not honour in a file is
+told as a warning. A unit that the cluster has with another text keeps it, unless --replace.`,
+		example: `
+  argosy submit *.service *.timer
+  argosy submit web@.service --replace`,
+		exits: []int{exitOK, exitUsage, exitNoUnitToAct, exitInvalid, exitGuard, exitUnreachable, exitNotAllowed},
+	}.command()
+	c.Args = atLeast(1, "a file")
+	o.replaceFlag(c)
+	o.expectFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		d, err := a.connect()
+		if err != nil {
+			return err
+		}
+		sub, err := a.resolve(c.Context(), d, args, o.replace)
+		if err != nil {
+			return err
+		}
+		return a.carryOut(c.Context(), d, o, sub.changes, sub.units)
+	}
+	return c
+}
+
+func (a *app) loadCommand() *cobra.Command {
+	o := &order{verb: "load", good: "loaded", past: "asked to load", undo: "unload", goal: judge.GoalLoad, stand: loaded, gone: show.Missed}
+	c := doc{
+		use: "load UNIT... [--no-block] [--timeout=5m] [--replace]", short: "Give units a machine without starting them",
+		long: `
+Submits what the cluster does not know yet and places it: the machine is chosen and its room is promised, but nothing
+is started.`,
+		example: `
+  argosy load web@{1..3}`,
+		exits: []int{exitOK, exitFailed, exitUsage, exitNoUnitToAct, exitInvalid, exitNoRoom, exitGuard, exitUnreachable, exitNotAllowed, exitTimeout, exitInterrupted},
+	}.command()
+	c.Args = atLeast(1, "a unit or a file")
+	o.waitFlags(c)
+	o.replaceFlag(c)
+	c.ValidArgsFunction = a.completeUnitsAndFiles
+	c.RunE = func(c *cobra.Command, args []string) error {
+		d, err := a.connect()
+		if err != nil {
+			return err
+		}
+		sub, err := a.resolve(c.Context(), d, args, o.replace)
+		if err != nil {
+			return err
+		}
+		return a.carryOut(c.Context(), d, o, desire(sub, cluster.Loaded, false), sub.units)
+	}
+	return c
+}
+
+func (a *app) unloadCommand() *cobra.Command {
+	o := &order{verb: "unload", good: "unloaded", past: "asked to unload", undo: "start", goal: judge.GoalStop, stand: unloaded, gone: show.Met}
+	c := a.actCommand(doc{
+		use: "unload UNIT... [--no-block] [--timeout=5m]", short: "Stop units and give their place up",
+		long: `
+Stops units and takes them off their machines: their room is free for others. The cluster keeps the unit files.`,
+		example: `
+  argosy unload web@{4..10}`,
+	}, o, wire.Change{Desired: cluster.Inactive})
+	o.waitFlags(c)
+	return c
+}
+
+func (a *app) destroyCommand() *cobra.Command {
+	o := &order{verb: "destroy", good: "destroyed", past: "asked to destroy", goal: judge.GoalStop, stand: func(cluster.Answer) show.Standing { return show.Pending }, gone: show.Met}
+	c := a.actCommand(doc{
+		use: "destroy UNIT... [--no-block] [--timeout=5m]", short: "Stop units and remove them from the cluster",
+		long: `
+Stops units, takes them off their machines, and forgets their unit files. Files on disk are not touched.`,
+		example: `
+  argosy destroy web@10
+  argosy destroy 'web@*' web@.service`,
+	}, o, wire.Change{Destroy: true})
+	o.waitFlags(c)
+	return c
+}
