@@ -285,7 +285,7 @@ func (ad *admission) newText(name unit.Name, c *wire.Change, before *cluster.Wan
 		return next, res, nil
 	}
 	// Comments and order of keys alone are no difference.
-	if old, err := load(name, before.Text, before.DropIns); err != nil || modelHash(old) != modelHash(u) {
+	if old, err := load(name, before.Text, before.DropIns); err != nil || old.Hash() != u.Hash() {
 		res.Differs = true
 	}
 	return next, res, nil
@@ -308,6 +308,15 @@ func (ad *admission) load(name unit.Name, text string, dropins []cluster.DropIn)
 		ad.models[string(name)] = u
 	}
 	return u, err
+}
+
+// load is unit.Load with the cluster's drop-ins.
+func load(name unit.Name, text string, dropins []cluster.DropIn) (*unit.Unit, error) {
+	sources := make([]unit.Source, len(dropins))
+	for i, d := range dropins {
+		sources[i] = unit.Source{Name: d.Name, Text: []byte(d.Text)}
+	}
+	return unit.Load(name, []byte(text), sources, anyHost)
 }
 
 // orders takes the desired state and the orders for once into the wish.

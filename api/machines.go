@@ -102,7 +102,7 @@ func promises(p *cluster.Picture) (map[string]unit.Resources, map[string]int) {
 		if err != nil {
 			continue
 		}
-		ask, sum := modelDemand(u).Request, promised[on.Machine]
+		ask, sum := u.Demand().Request, promised[on.Machine]
 		sum.CPU, sum.Memory, sum.Disk = sum.CPU+ask.CPU, sum.Memory+ask.Memory, sum.Disk+ask.Disk
 		promised[on.Machine] = sum
 	}

@@ -4,5 +4,4 @@ import "net/http"
 
 func fleetRoutes() []route                                         { return nil }
 func writeFleetError(w http.ResponseWriter, err error) int         { return writeProblem(w, err) }
-func (a *API) why(w http.ResponseWriter, r *http.Request) error    { return nil }
 func (a *API) verify(w http.ResponseWriter, r *http.Request) error { return nil }

@@ -91,7 +91,7 @@ func (a *API) getUnit(w http.ResponseWriter, r *http.Request) error {
 	}
 	d.Text, d.DropIns, d.By, d.At = wish.Text, wish.DropIns, wish.By, wish.At
 	if u, err := load(name, wish.Text, wish.DropIns); err == nil {
-		d.Canonical, d.Hash, d.Demand, d.Warnings = string(modelRender(u)), modelHash(u), modelDemand(u), u.Warnings
+		d.Canonical, d.Hash, d.Demand, d.Warnings = string(u.Render()), u.Hash(), u.Demand(), u.Warnings
 	} else { // An older version took it: it is shown all the same.
 		for _, f := range allReasons(err) {
 			d.Warnings = append(d.Warnings, unit.Warning{File: f.Str("file"), Line: int(f.Int("line")), Message: f.Message()})
