@@ -67,13 +67,11 @@ func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) i
 		}
 	}
 	code := exitCode(err)
-	if errors.Is(err, errPipe) {
+	if err == nil || errors.Is(err, errPipe) {
 		return code
 	}
 	tell(a.stderr, a.errStyle(), err)
-	if err != nil {
-		a.tellMachine(err, code)
-	}
+	a.tellMachine(err, code)
 	return code
 }
 

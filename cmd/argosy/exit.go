@@ -140,6 +140,9 @@ func exitCode(err error) int {
 
 // tell writes an error as people read it: error: and hint: lines, lower case, no full stop, every fault of a file.
 func tell(w io.Writer, s show.Style, err error) {
+	if err == nil {
+		return
+	}
 	if e, ok := errors.AsType[*exitError](err); ok && e.err == nil {
 		return
 	}

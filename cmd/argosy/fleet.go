@@ -44,7 +44,7 @@ func (a *app) runFleet(ctx context.Context, args []string) int {
 		tell(a.stderr, a.errStyle(), err)
 		return exitCode(err)
 	}
-	return a.execute(ctx, root, longFlags(root, args))
+	return a.execute(ctx, root, fullVerb(root, longFlags(root, args)))
 }
 
 func (f *fleetctl) rootCommand() *cobra.Command {
@@ -61,7 +61,7 @@ output lines and columns. Failures are named with their reason on stderr, and en
 			if len(args) == 0 {
 				return c.Help()
 			}
-			return f.prefixed(c, args)
+			return unknownVerb(c, args[0])
 		},
 	}
 	p := root.PersistentFlags()
@@ -91,25 +91,35 @@ output lines and columns. Failures are named with their reason on stderr, and en
 		f.unload(), f.destroy(), f.status(), f.journal(), f.cat(), f.verify(), f.version(), f.notHere("ssh", "ssh to the machine: argosy list-units shows which"),
 		f.notHere("fd-forward", "argosy needs no tunnel"))
 	root.SetHelpCommand(helpCommand(""))
-	for _, c := range root.Commands() {
-		c.GroupID = ""
-	}
+	setHelp(root)
 	return root
 }
 
-// prefixed takes the beginning of a verb for the verb, as fleetctl did.
-func (f *fleetctl) prefixed(root *cobra.Command, args []string) error {
-	var found []*cobra.Command
-	for _, c := range root.Commands() {
-		if strings.HasPrefix(c.Name(), args[0]) {
-			found = append(found, c)
+// fullVerb takes the beginning of a verb for the verb, as fleetctl did.
+func fullVerb(root *cobra.Command, args []string) []string {
+	for i := 0; i < len(args); i++ {
+		if name, ok := strings.CutPrefix(args[i], "--"); ok {
+			flag := root.PersistentFlags().Lookup(name)
+			if flag != nil && flag.NoOptDefVal == "" {
+				i++ // Its value.
+			}
+			continue
 		}
+		if strings.HasPrefix(args[i], "-") {
+			continue
+		}
+		var found []string
+		for _, c := range root.Commands() {
+			if strings.HasPrefix(c.Name(), args[i]) {
+				found = append(found, c.Name())
+			}
+		}
+		if len(found) == 1 {
+			args[i] = found[0]
+		}
+		return args
 	}
-	if len(found) != 1 {
-		return unknownVerb(root, args[0])
-	}
-	root.SetArgs(append([]string{found[0].Name()}, longFlags(root, args[1:])...))
-	return root.ExecuteContext(root.Context())
+	return args
 }
 
 // environment reads FLEETCTL_<FLAG> for each flag.

@@ -55,7 +55,7 @@ Progress goes to stderr, results go to stdout. Every verb takes -o json, jsonl o
 	root.SetFlagErrorFunc(flagError)
 	a.addVerbs(root)
 	root.SetHelpCommand(helpCommand(groupNode))
-	root.InitDefaultHelpFlag()
+	setHelp(root)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatText, formatJSON, formatJSONL, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
@@ -73,6 +73,34 @@ func (a *app) addVerbs(root *cobra.Command) {
 		}
 	}
 	root.AddCommand(topics()...)
+}
+
+// setHelp lays a page of help out as a manual page is: how it is called, what it does, examples, flags.
+func setHelp(root *cobra.Command) {
+	const page = `{{if .Runnable}}usage: {{if .HasParent}}{{.UseLine}}{{else}}{{.Name}} VERB [UNIT...] [flags]{{end}}
+
+{{end}}{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+{{end}}{{if .HasExample}}
+Examples:
+{{.Example}}
+{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{range $group := .Groups}}
+{{.Title}}
+{{range $cmds}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}  {{rpad .Name .NamePadding}}  {{.Short}}
+{{end}}{{end}}{{end}}{{if not .Groups}}
+Verbs:
+{{range $cmds}}{{if .IsAvailableCommand}}  {{rpad .Name .NamePadding}}  {{.Short}}
+{{end}}{{end}}{{end}}{{end}}{{if .HasHelpSubCommands}}
+Topics (argosy help TOPIC):
+{{range .Commands}}{{if .IsAdditionalHelpTopicCommand}}  {{rpad .Name .NamePadding}}  {{.Short}}
+{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+Flags:
+{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
+{{end}}{{if .HasAvailableInheritedFlags}}
+Flags of every verb:
+{{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
+{{end}}`
+	root.SetHelpTemplate(page)
+	root.InitDefaultHelpFlag()
 }
 
 // flagError names the nearest flag.

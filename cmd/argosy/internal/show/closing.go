@@ -97,12 +97,12 @@ func Failure(s Style, width int, group []cluster.Answer) []string {
 	if a.Reason != nil {
 		head += ": " + s.Paint(Strong, a.Reason.Short()) + s.Paint(Faint, " ("+string(a.Reason.Code)+")")
 	}
-	out := []string{head}
+	if a.Status != nil && a.Status.Tries > 1 {
+		head += s.Paint(Faint, fmt.Sprintf(", %d tries", a.Status.Tries))
+	}
+	out := []string{s.Cut(head, width)}
 	if a.Message != "" {
 		out = append(out, Wrap("    "+Clean(a.Message), width, "    ")...)
-	}
-	if a.Status != nil && a.Status.Tries > 1 {
-		out = append(out, s.Paint(Faint, fmt.Sprintf("    %d tries", a.Status.Tries)))
 	}
 	out = append(out, candidates(s, width, a.Reason)...)
 	out = append(out, logTail(s, width, a, len(group))...)

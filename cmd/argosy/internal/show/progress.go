@@ -40,6 +40,7 @@ type item struct {
 	seen     bool
 	standing Standing
 	at       time.Duration // When the standing was reached.
+	changed  time.Duration // When what the last line says came about.
 	told     string        // What the last line about it said, so that nothing is said twice.
 }
 
@@ -64,7 +65,7 @@ func (p *Progress) See(a cluster.Answer, st Standing, at time.Time) {
 	}
 	it.answer, it.standing, it.seen = a, st, true
 	if key := changeKey(a, st); key != it.told {
-		it.told = key
+		it.told, it.changed = key, at.Sub(p.began)
 		if !slices.Contains(p.fresh, a.Unit) {
 			p.fresh = append(p.fresh, a.Unit)
 		}
@@ -114,14 +115,15 @@ func (p *Progress) NewLines(s Style) []string {
 		text := changeText(s, it, p.good)
 		g := byText[text]
 		if g == nil {
-			g = &group{text: text, at: it.at}
+			g = &group{text: text}
 			byText[text] = g
 			groups = append(groups, g)
 		}
 		g.units = append(g.units, u)
-		g.at = max(g.at, it.at)
+		g.at = max(g.at, it.changed)
 	}
 	p.fresh = nil
+	slices.SortStableFunc(groups, func(a, b *group) int { return cmp.Compare(a.at, b.at) })
 	out := make([]string, 0, len(groups))
 	for _, g := range groups {
 		out = append(out, fmt.Sprintf("%s  %s %s", Elapsed(g.at), Names(g.units), g.text))
@@ -272,8 +274,11 @@ func detail(it *item) string {
 	if it.standing == Met || a.Reason == nil {
 		return ""
 	}
-	if a.Reason.Code == reason.NotTaken || a.Reason.Code == reason.Loading {
+	switch a.Reason.Code {
+	case reason.NotTaken, reason.Loading:
 		return ""
+	case reason.Settling: // The sentence's number is of the moment in which it was written.
+		return "runs; healthy after " + reason.Span(a.Reason.Int("of")) + " without trouble"
 	}
 	return Clean(a.Message)
 }
