@@ -78,6 +78,7 @@ type Record struct {
 	NRestarts  int    `json:"n_restarts,omitempty"`
 
 	Since         time.Time `json:"since,omitzero"`
+	Started       time.Time `json:"started,omitzero"` // When the last run began.
 	ActiveSince   time.Time `json:"active_since,omitzero"`
 	InactiveSince time.Time `json:"inactive_since,omitzero"`
 	Deadline      time.Time `json:"deadline,omitzero"` // When the state times out, RuntimeMaxSec= is reached or RestartSec= is over.

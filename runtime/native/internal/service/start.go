@@ -45,7 +45,7 @@ func (s *Service) begin() {
 	s.CPUNanos, s.OOMSeen = 0, 0
 	s.Watchdog = s.def().Watchdog
 	s.Deadline, s.WatchdogAt = time.Time{}, time.Time{}
-	s.Invocation = s.host.NewInvocation()
+	s.Invocation, s.Started = s.host.NewInvocation(), s.host.Now()
 }
 
 // mayStart counts this start against StartLimitIntervalSec= and StartLimitBurst=.

@@ -45,6 +45,9 @@ func Main() int {
 	if err != nil {
 		return report(setupFailure(statusExec, "read the set-up", err))
 	}
+	if s.Fail != nil {
+		return report(s.Fail)
+	}
 	for _, step := range steps() {
 		if f := step(&s); f != nil {
 			return report(f)
@@ -153,11 +156,25 @@ func setNice(s *Setup) *Failure {
 func setLimits(s *Setup) *Failure {
 	unix.Umask(s.UMask)
 	for _, l := range s.Limits {
-		if err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard}); err != nil {
+		if err := setLimit(l); err != nil {
 			return setupFailure(statusLimits, "Limit"+l.Name+"=", err)
 		}
 	}
 	return nil
+}
+
+// setLimit goes as near to the limit as we may, as systemd does.
+func setLimit(l Limit) error {
+	want := syscall.Rlimit{Cur: l.Soft, Max: l.Hard}
+	err := syscall.Setrlimit(l.Resource, &want)
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	var have syscall.Rlimit
+	if err := syscall.Getrlimit(l.Resource, &have); err != nil {
+		return err
+	}
+	return syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: min(l.Soft, have.Max), Max: min(l.Hard, have.Max)})
 }
 
 // setUser changes this thread only: it is the one that execs.

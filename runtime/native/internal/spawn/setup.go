@@ -37,6 +37,9 @@ type Setup struct {
 	SIGPIPE bool     `json:"sigpipe,omitempty"` // Ignore SIGPIPE.
 	Cgroups []string `json:"cgroups,omitempty"` // cgroup.procs files to enter.
 
+	// Fail is what was found wrong before: the helper ends with it, so that it looks like any failed set-up.
+	Fail *Failure `json:"fail,omitempty"`
+
 	Stdin  Stream `json:"stdin"`
 	Stdout Stream `json:"stdout"`
 	Stderr Stream `json:"stderr"`

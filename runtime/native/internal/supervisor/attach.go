@@ -23,6 +23,11 @@ type attached struct {
 	log     *journal.Log
 	streams [2]*journal.Stream // stdout and stderr; nil until a process needs it.
 	reports map[int]int        // Process to the pipe over which its set-up reports.
+
+	credRun string // The run that the credentials were put down for.
+
+	notifyFD   int // -1: none.
+	notifyPath string
 }
 
 // groupName is the name of our folder in the cgroup hierarchies: of one data folder, whatever its path.
@@ -41,7 +46,7 @@ func (in *Init) attach(u *engine.Unit) *attached {
 	if a := in.rt[u.Name]; a != nil {
 		return a
 	}
-	a := &attached{in: in, name: u.Name, group: in.groups.Group(u.Name), reports: map[int]int{}}
+	a := &attached{in: in, name: u.Name, group: in.groups.Group(u.Name), reports: map[int]int{}, notifyFD: -1}
 	l, err := journal.Open(in.journalDir(u.Name), func(err error) {
 		in.log.Error("lines of a unit are lost: its journal cannot be written", "unit", u.Name, "error", err)
 	})
@@ -129,6 +134,11 @@ func (a *attached) close() {
 			a.streams[i] = nil
 		}
 	}
+	if a.notifyFD >= 0 {
+		a.in.poller.Remove(a.notifyFD)
+		_ = unix.Close(a.notifyFD)
+		a.notifyFD = -1
+	}
 	for pid, fd := range a.reports {
 		a.in.poller.Remove(fd)
 		_ = unix.Close(fd)
@@ -141,7 +151,7 @@ func (a *attached) close() {
 
 // forget removes everything of a unit that was unloaded, its journal too.
 func (a *attached) forget() {
-	paths := []string{a.in.journalDir(a.name)}
+	paths := []string{a.in.journalDir(a.name), filepath.Join(a.in.runDir, "notify", shortName(a.name))}
 	for _, s := range a.streams {
 		if s != nil {
 			paths = append(paths, s.Path())

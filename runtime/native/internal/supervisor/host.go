@@ -32,6 +32,7 @@ func (in *Init) of(s *service.Service) *attached { return in.attach(in.engine.Ge
 func (in *Init) Prepare(s *service.Service) *reason.Reason {
 	a := in.of(s)
 	a.log.SetRun(s.Invocation, 0)
+	a.credRun = ""
 	a.say("Starting.")
 	if err := a.group.Make(); err != nil {
 		return reason.From(err)
@@ -137,9 +138,7 @@ func (in *Init) Changed(s *service.Service, from service.State) {
 	if s.State == service.Running && from != service.Running && from != service.Reload {
 		in.Say(s, "Started.")
 	}
-	if u := in.engine.Get(s.Name); u != nil {
-		in.Dirty(u)
-	}
+	in.engine.Changed(s.Name, from)
 }
 
 // Dirty notes that a unit changed.
@@ -152,14 +151,16 @@ func (in *Init) Say(s *service.Service, text string) { in.of(s).say(text) }
 func (in *Init) Note(u *engine.Unit, text string) { in.attach(u).say(text) }
 
 // Down removes what a run leaves.
-func (in *Init) Down(s *service.Service, _ bool) {
+func (in *Init) Down(s *service.Service, again bool) {
 	a := in.of(s)
 	a.flush()
 	a.group.Remove()
+	in.removeDirs(s, again)
+	in.removeCredentials(in.credentialDir(s.Name))
+	if f := s.Unit.Service.PIDFile; f != "" {
+		_ = os.Remove(f) // systemd does so too; it may be gone.
+	}
 }
 
 // Again starts a service after RestartSec=.
 func (in *Init) Again(s *service.Service) { in.engine.Again(s.Name) }
-
-// Check evaluates the conditions of a unit.
-func (in *Init) Check(*engine.Unit) (*reason.Reason, bool) { return nil, false }

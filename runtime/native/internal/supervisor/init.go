@@ -31,6 +31,9 @@ const ReadyFD = 3
 // Init is the init process.
 type Init struct {
 	dir, runDir string
+	bases       Bases
+	began       time.Time
+	oomAdjusted bool // Our own oom_score_adj is low; units must not inherit that.
 	log         *slog.Logger
 	engine      *engine.Engine
 	starter     *spawn.Starter
@@ -69,6 +72,12 @@ func run(args []string, log *slog.Logger, ready *os.File) error {
 	fs := flag.NewFlagSet("native-init", flag.ContinueOnError)
 	dir := fs.String("dir", "", "state and journals")
 	runDir := fs.String("run-dir", "", "pipes, sockets, credentials: gone after a reboot")
+	bases := SystemBases()
+	fs.StringVar(&bases.Runtime, "runtime-base", bases.Runtime, "where RuntimeDirectory= is made")
+	fs.StringVar(&bases.State, "state-base", bases.State, "where StateDirectory= is made")
+	fs.StringVar(&bases.Cache, "cache-base", bases.Cache, "where CacheDirectory= is made")
+	fs.StringVar(&bases.Logs, "logs-base", bases.Logs, "where LogsDirectory= is made")
+	fs.StringVar(&bases.Config, "config-base", bases.Config, "where ConfigurationDirectory= is made")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -84,6 +93,7 @@ func run(args []string, log *slog.Logger, ready *os.File) error {
 	if err != nil {
 		return err
 	}
+	in.bases, in.began = bases, in.readBegan()
 	defer in.close()
 	l, err := listen(*dir)
 	if err != nil {
@@ -110,8 +120,9 @@ func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of orphans: %w", err)
 	}
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0); err != nil {
-		log.Info("the OOM killer is not told to spare the init process", "error", err)
+	oomErr := os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0)
+	if oomErr != nil {
+		log.Info("the OOM killer is not told to spare the init process", "error", oomErr)
 	}
 	for _, d := range []string{filepath.Join(dir, "journal"), filepath.Join(dir, "units"), filepath.Join(runDir, "io")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -130,7 +141,7 @@ func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 		dir: dir, runDir: runDir, log: log, starter: starter, poller: p, groups: cgroup.Detect(groupName(dir)),
 		events: make(chan func(), maxEvents), children: map[int]string{}, rt: map[string]*attached{},
 		dirty: map[string]bool{}, conns: map[*conn]bool{}, timer: time.NewTimer(time.Hour), done: make(chan struct{}),
-		readBuf: make([]byte, 64<<10),
+		readBuf: make([]byte, 64<<10), oomAdjusted: oomErr == nil,
 	}
 	in.engine = engine.New(in)
 	return in, nil

@@ -35,7 +35,7 @@ func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
 			in.engine.Tick()
 		}
 		in.settle()
-		if in.ending && in.quiet() {
+		if in.ending && in.engine.Quiet() {
 			in.finish()
 			return
 		}

@@ -2,14 +2,17 @@ package supervisor
 
 import (
 	"strings"
+	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
-	"argosy.dev/argosy/runtime/native/internal/service"
 )
 
 // maxName is systemd's bound on a unit's name.
 const maxName = 255
+
+// lastWords is how long an agent has to take its last reply.
+const lastWords = time.Second
 
 func (in *Init) load(r *proto.Request) *reason.Reason {
 	if !safeName(r.Unit) || r.Def == nil {
@@ -71,25 +74,16 @@ func (in *Init) flushDirty() {
 	in.kick()
 }
 
-// stopAll stops every unit.
-func (in *Init) stopAll() {
-	for _, u := range in.engine.Units() {
-		in.engine.Stop(u.Name)
-	}
-}
-
-// quiet tells whether nothing runs any more.
-func (in *Init) quiet() bool {
-	for _, u := range in.engine.Units() {
-		if u.Service != nil && !u.Service.State.Down() {
-			return false
-		}
-	}
-	return true
-}
-
+// finish lets every agent have its last reply.
 func (in *Init) finish() {
+	var writers []*conn
+	for k := range in.conns {
+		writers = append(writers, k)
+	}
+	for _, k := range writers {
+		_ = k.c.SetWriteDeadline(time.Now().Add(lastWords))
+		k.drop()
+		<-k.written
+	}
 	in.log.Info("every unit is stopped, the init process ends")
 }
-
-func down(s *service.Service) bool { return s == nil || s.State.Down() }

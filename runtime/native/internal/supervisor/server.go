@@ -18,11 +18,12 @@ const maxReplies = 64
 
 // conn is one agent.
 type conn struct {
-	in     *Init
-	c      *net.UnixConn
-	out    chan *proto.Reply
-	kicked bool // A kick was sent, and no List came since: more kicks would tell nothing new.
-	gone   bool
+	in      *Init
+	c       *net.UnixConn
+	out     chan *proto.Reply
+	kicked  bool // A kick was sent, and no List came since: more kicks would tell nothing new.
+	gone    bool
+	written chan struct{} // Closed when everything was written that will be.
 }
 
 func (in *Init) accept(l net.Listener) {
@@ -39,7 +40,7 @@ func (in *Init) accept(l net.Listener) {
 			_ = c.Close()
 			continue
 		}
-		k := &conn{in: in, c: u, out: make(chan *proto.Reply, maxReplies)}
+		k := &conn{in: in, c: u, out: make(chan *proto.Reply, maxReplies), written: make(chan struct{})}
 		if !in.do(func() { in.conns[k] = true }) {
 			_ = c.Close()
 			return
@@ -100,6 +101,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 }
 
 func (k *conn) write() {
+	defer close(k.written)
 	enc := json.NewEncoder(k.c)
 	for m := range k.out {
 		if err := enc.Encode(m); err != nil {
@@ -145,6 +147,8 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 		m.Error = in.engine.Start(r.Unit)
 	case proto.Stop:
 		m.Error = in.engine.Stop(r.Unit)
+	case proto.Restart:
+		m.Error = in.engine.Restart(r.Unit)
 	case proto.Reload:
 		m.Error = in.engine.Reload(r.Unit)
 	case proto.Kill:
@@ -153,7 +157,7 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 		in.list(k, r, m)
 	case proto.Shutdown:
 		in.ending = true
-		in.stopAll()
+		in.engine.StopAll()
 	default:
 		m.Error = reason.Because(reason.BadRequest, reason.Args{"error": "the init process does not know the operation " + r.Op})
 	}
