@@ -8,12 +8,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"argosy.dev/argosy/runtime/native"
 )
 
 // version is set when the program is built: -ldflags "-X main.version=…".
 var version = "dev"
 
 func main() {
+	// The init process of the native runtime, and the helper between fork and exec, are this program, too.
+	if handled, code := native.Entry(os.Args, os.Stderr); handled {
+		os.Exit(code)
+	}
 	os.Exit(start(os.Args))
 }
 
@@ -35,6 +41,6 @@ func start(argv []string) int {
 	}
 	return run(ctx, argv, system{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, dir: dir,
-		termSize: terminalSize, node: noNode,
+		termSize: terminalSize, node: runNode,
 	})
 }
