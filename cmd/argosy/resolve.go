@@ -354,7 +354,8 @@ func (r *resolver) take(c wire.Change) {
 func (r *resolver) glob(w word) {
 	found := false
 	for _, n := range sortedNames(r.have) {
-		if unit.MatchGlob(w.name, n) && !r.have[n].Template {
+		// A glob with a directory means files.
+		if unit.MatchGlob(w.name, n) && !r.have[n].Template && !strings.Contains(w.arg, "/") {
 			found = true
 			r.take(wire.Change{Name: n})
 		}
