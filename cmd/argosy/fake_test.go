@@ -181,7 +181,7 @@ func (c *call) run(t *testing.T, args ...string) int {
 		stdin: strings.NewReader(""), stdout: &c.out, stderr: &c.err, dir: c.dir,
 		env:      func(k string) string { return c.env[k] },
 		termSize: func(io.Writer) (int, int, bool) { return 80, 24, c.tty },
-		node:     noNode,
+		node:     func(context.Context, upConfig) error { return nil },
 		dial:     func(string) (door, error) { return c.door, nil },
 	})
 }

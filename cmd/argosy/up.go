@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -203,6 +202,3 @@ func amount(key, v string) (int64, error) {
 	}
 	return size.Value, nil
 }
-
-// noNode stands where a machine cannot be run.
-func noNode(context.Context, upConfig) error { return fmt.Errorf("this program cannot run a machine") }

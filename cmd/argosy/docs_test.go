@@ -1,0 +1,109 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write docs/cli.md anew")
+
+// TestDocs keeps docs/cli.md in step with the commands; -update writes it.
+func TestDocs(t *testing.T) {
+	a := &app{system: system{env: func(string) string { return "" }}}
+	root := a.rootCommand()
+	var b strings.Builder
+	b.WriteString("# argosy: the command line\n\nGenerated from the commands themselves (`go test ./cmd/argosy -run TestDocs -update`); `argosy help VERB` shows the same.\n\n")
+	b.WriteString(root.Long + "\n\n```\n" + root.Example + "\n```\n\n")
+	for _, g := range root.Groups() {
+		fmt.Fprintf(&b, "**%s**", g.Title)
+		for _, c := range root.Commands() {
+			if c.GroupID == g.ID {
+				fmt.Fprintf(&b, " [%s](#argosy-%s)", c.Name(), c.Name())
+			}
+		}
+		b.WriteString("  \n")
+	}
+	b.WriteString("\nFlags of every verb:\n\n```\n" + strings.TrimRight(root.PersistentFlags().FlagUsagesWrapped(100), "\n") + "\n```\n\n")
+	for _, topic := range root.Commands() {
+		if topic.IsAdditionalHelpTopicCommand() {
+			fmt.Fprintf(&b, "## %s\n\n```\n%s\n```\n\n", topic.Short, topic.Long)
+		}
+	}
+	for _, g := range root.Groups() {
+		for _, c := range root.Commands() {
+			if c.GroupID == g.ID {
+				page(&b, c)
+			}
+		}
+	}
+	fleet := (&fleetctl{app: a}).rootCommand()
+	b.WriteString("## fleetctl\n\n" + fleet.Long + "\n\n| verb | what it does |\n|---|---|\n")
+	for _, c := range fleet.Commands() {
+		if !c.Hidden && c.Name() != "help" {
+			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(c.Use, "|", "\\|"), c.Short)
+		}
+	}
+	b.WriteString("\nOn purpose otherwise than fleet: unknown verbs and flags end with 2, globs work in every verb, restart restarts,\nfailures are named with their reason on stderr and end with 1.\n")
+	compare(t, "../../docs/cli.md", b.String())
+}
+
+func page(b *strings.Builder, c *cobra.Command) {
+	long, exits, _ := strings.Cut(c.Long, "\n\nExit codes:\n")
+	fmt.Fprintf(b, "## argosy %s\n\n%s.\n\n```\n%s\n```\n\n%s\n\n", c.Name(), c.Short, c.UseLine(), long)
+	fmt.Fprintf(b, "```\n%s\n```\n\n", c.Example)
+	c.InitDefaultHelpFlag()
+	if usages := c.NonInheritedFlags().FlagUsagesWrapped(100); usages != "" {
+		fmt.Fprintf(b, "```\n%s\n```\n\n", strings.TrimRight(usages, "\n"))
+	}
+	if exits != "" {
+		fmt.Fprintf(b, "Exit codes:\n\n```\n%s\n```\n\n", exits)
+	}
+}
+
+func compare(t *testing.T, path, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is out of step with the commands: go test ./cmd/argosy -run TestDocs -update", path)
+	}
+}
+
+// TestEveryVerbIsDocumented: a verb without an example or without exit codes is not finished.
+func TestEveryVerbIsDocumented(t *testing.T) {
+	a := &app{system: system{env: func(string) string { return "" }}}
+	verbs := 0
+	for _, c := range a.rootCommand().Commands() {
+		if c.IsAdditionalHelpTopicCommand() {
+			continue
+		}
+		verbs++
+		if c.Example == "" || c.Short == "" || !strings.Contains(c.Long, "Exit codes:") || c.GroupID == "" {
+			t.Errorf("%s: an example, exit codes, or its group is missing", c.Name())
+		}
+		if strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: a full stop behind its short text", c.Name())
+		}
+		for line := range strings.SplitSeq(c.Long, "\n") {
+			if len([]rune(line)) > 120 {
+				t.Errorf("%s: a long line: %s", c.Name(), line)
+			}
+		}
+	}
+	if verbs < 24 {
+		t.Errorf("only %d verbs", verbs)
+	}
+}
