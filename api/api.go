@@ -10,7 +10,7 @@ import (
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/loop"
-	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/plan"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/store"
 	"argosy.dev/argosy/unit"
@@ -26,9 +26,9 @@ type Config struct {
 	Journal Journal
 	// History keeps events; history.Recorder is one. Nil: none are kept.
 	History History
-	// Explain tells why a unit is where it is, and what each other machine has against it; the leader's planner
-	// knows. Nil, or ok false: the API asks a planner of its own, made from the view.
-	Explain func(unit string) (placed *reason.Reason, candidates []reason.Candidate, ok bool)
+	// Explain tells why a unit is where it is, and what each other machine has against it; leader.Leader's is one.
+	// Nil, or ok false: the API asks a planner of its own, made from the view.
+	Explain func(unit string) (e plan.Explanation, ok bool)
 	// Leader is the name of the machine that leads; nil: not told.
 	Leader func() string
 	// Metrics is where the API registers its own and what GET /metrics shows; nil: a registry of its own.
@@ -70,6 +70,7 @@ type API struct {
 	limits  *limits
 	metrics *metrics
 	openapi []byte
+	demands demands
 }
 
 // New makes the API. It starts nothing: run Loop, and Serve on a listener.
@@ -84,7 +85,7 @@ func New(c Config) *API {
 		c.Leader = func() string { return "" }
 	}
 	c.View = c.View.Fork()
-	a := &API{Config: c, hub: newHub(c.View), limits: newLimits()}
+	a := &API{Config: c, hub: newHub(c.View), limits: newLimits(), demands: demands{of: map[string]demand{}}}
 	a.metrics = newMetrics(a)
 	a.routes = routes()
 	a.mux = http.NewServeMux()

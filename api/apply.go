@@ -293,6 +293,15 @@ func (ad *admission) newText(name unit.Name, c *wire.Change, before *cluster.Wan
 
 // load reads a unit file of the request.
 func (ad *admission) load(name unit.Name, text string, dropins []cluster.DropIn) (*unit.Unit, error) {
+	u, err := loadBounded(name, text, dropins)
+	if err == nil {
+		ad.models[string(name)] = u
+	}
+	return u, err
+}
+
+// loadBounded reads a unit file of acceptable size.
+func loadBounded(name unit.Name, text string, dropins []cluster.DropIn) (*unit.Unit, error) {
 	size := len(text)
 	for _, d := range dropins {
 		size += len(d.Text)
@@ -303,11 +312,7 @@ func (ad *admission) load(name unit.Name, text string, dropins []cluster.DropIn)
 	if len(dropins) > maxDropIns {
 		return nil, tooLarge("drop-ins of "+string(name), len(dropins), maxDropIns)
 	}
-	u, err := load(name, text, dropins)
-	if err == nil {
-		ad.models[string(name)] = u
-	}
-	return u, err
+	return load(name, text, dropins)
 }
 
 // load is unit.Load with the cluster's drop-ins.

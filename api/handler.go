@@ -82,14 +82,14 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // handler puts around a route what all routes share: limits, deadlines, errors as problems, log and metrics.
 func (a *API) handler(rt route) http.Handler {
-	fail := writeProblem
-	if rt.fleet {
-		fail = writeFleetError
-	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		begun := time.Now()
+		begun, fail := time.Now(), writeProblem
 		w := &recorder{ResponseWriter: rw}
 		w.Header().Set("Server", serverName+"/"+a.Version)
+		if isFleetPath(r.URL.Path) {
+			fail = writeFleetError
+			w.Header().Set("Server", fleetServer)
+		}
 		err := a.serve(rt, w, r)
 		if err != nil && w.status == 0 && r.Context().Err() == nil {
 			fail(w, err)
@@ -172,6 +172,9 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) error {
 	if len(allow) > 0 {
 		w.Header().Set("Allow", strings.Join(allow, ", "))
 		return withStatus{badRequest(r.URL.Path + " does not take " + r.Method + ", only " + strings.Join(allow, ", ")), http.StatusMethodNotAllowed}
+	}
+	if isFleetPath(r.URL.Path) {
+		return fleetNotFound{}
 	}
 	return withStatus{badRequest("there is no " + r.URL.Path + "; /v1/openapi.json lists what there is"), http.StatusNotFound}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,51 @@ func (a *API) listMachines(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, a.machineList())
 }
 
+// machineList lists the machines with what is promised on them, sorted by name.
 func (a *API) machineList() wire.MachineList {
-	list := wire.MachineList{}
-	a.View.Peek(func(p *cluster.Picture) { list = machinesIn(p) })
+	list := wire.MachineList{Machines: []wire.MachineDetail{}}
+	held := map[string][]*cluster.Wanted{}
+	a.View.Peek(func(p *cluster.Picture) {
+		list.Revision = p.Revision
+		for on := range p.Placements {
+			held[on.Machine] = append(held[on.Machine], p.Units[on.Unit])
+		}
+		for id := range p.Machines {
+			list.Machines = append(list.Machines, machineIn(p, id))
+		}
+	})
+	slices.SortFunc(list.Machines, func(a, b wire.MachineDetail) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	for i := range list.Machines { // Outside the view's lock: it may read texts.
+		m := &list.Machines[i]
+		m.Units, m.Promised = len(held[m.ID]), a.promised(held[m.ID])
+	}
 	return list
+}
+
+func machineIn(p *cluster.Picture, id string) wire.MachineDetail {
+	m := *p.Machines[id]
+	m.Metadata = p.Metadata(id)
+	d := wire.MachineDetail{Machine: m, Alive: p.Alive[id], Allocatable: m.Allocatable()}
+	if admin := p.Admin[id]; admin != nil {
+		d.Cordoned = admin.Cordoned
+	}
+	return d
+}
+
+// promised adds up what units ask. Nil stands for one that is destroyed and still on its way down.
+func (a *API) promised(wishes []*cluster.Wanted) unit.Resources {
+	var sum unit.Resources
+	for _, w := range wishes {
+		if w == nil {
+			continue
+		}
+		if ask, ok := a.demands.get(w); ok {
+			sum.CPU, sum.Memory, sum.Disk = sum.CPU+ask.Request.CPU, sum.Memory+ask.Request.Memory, sum.Disk+ask.Request.Disk
+		}
+	}
+	return sum
 }
 
 // getMachine is GET /v1/machines/{id}: an id, its first eight characters, or a name.
@@ -62,51 +104,6 @@ func (a *API) machine(id string) (*wire.MachineDetail, error) {
 		}
 	}
 	return nil, reason.Because(reason.NoSuchMachine, reason.Args{"machine": id})
-}
-
-// machinesIn lists the machines with what is promised on them, sorted by name.
-func machinesIn(p *cluster.Picture) wire.MachineList {
-	promised, count := promises(p)
-	list := wire.MachineList{Revision: p.Revision, Machines: make([]wire.MachineDetail, 0, len(p.Machines))}
-	for _, id := range slices.Sorted(maps.Keys(p.Machines)) {
-		m := *p.Machines[id]
-		m.Metadata = p.Metadata(id)
-		d := wire.MachineDetail{Machine: m, Alive: p.Alive[id], Allocatable: m.Allocatable(), Promised: promised[id], Units: count[id]}
-		if admin := p.Admin[id]; admin != nil {
-			d.Cordoned = admin.Cordoned
-		}
-		list.Machines = append(list.Machines, d)
-	}
-	slices.SortStableFunc(list.Machines, func(a, b wire.MachineDetail) int {
-		switch {
-		case a.Name < b.Name:
-			return -1
-		case a.Name > b.Name:
-			return 1
-		}
-		return 0
-	})
-	return list
-}
-
-// promises adds up what the placed units of each machine ask.
-func promises(p *cluster.Picture) (map[string]unit.Resources, map[string]int) {
-	promised, count := map[string]unit.Resources{}, map[string]int{}
-	for on := range p.Placements {
-		count[on.Machine]++
-		wish := p.Units[on.Unit]
-		if wish == nil {
-			continue
-		}
-		u, err := load(unit.Name(on.Unit), wish.Text, wish.DropIns)
-		if err != nil {
-			continue
-		}
-		ask, sum := u.Demand().Request, promised[on.Machine]
-		sum.CPU, sum.Memory, sum.Disk = sum.CPU+ask.CPU, sum.Memory+ask.Memory, sum.Disk+ask.Disk
-		promised[on.Machine] = sum
-	}
-	return promised, count
 }
 
 // patchMachine is PATCH /v1/machines/{id}.

@@ -33,7 +33,7 @@ func (a *API) why(w http.ResponseWriter, r *http.Request) error {
 		return reason.Because(reason.NoSuchUnit, reason.Args{"unit": string(name)})
 	}
 	in.now = a.Now()
-	in.placed, in.candidates = a.placement(name)
+	in.placed, in.candidates = a.placement(in.answer)
 	if in.events, err = a.History.Recent(func(e *wire.Event) bool { return e.Unit == string(name) }, maxHistory); err != nil {
 		return err
 	}
@@ -69,20 +69,19 @@ func (a *API) likes(name unit.Name) (whyInput, bool) {
 	return in, true
 }
 
-// placement tells why a unit is where it is: as the leader's planner explains it now, else as it was written down.
-func (a *API) placement(name unit.Name) (*reason.Reason, []reason.Candidate) {
-	if a.Explain != nil {
-		if r, candidates, ok := a.Explain(string(name)); ok {
-			return r, candidates
-		}
+// placement tells why a unit is where it is: as a planner explains it now, else as it was written down.
+func (a *API) placement(an cluster.Answer) (*reason.Reason, []reason.Candidate) {
+	if an.Template || an.Desired == cluster.Inactive {
+		return nil, nil
+	}
+	e := a.explanation(an.Unit)
+	if r := roomOf(e); r != nil {
+		return r, e.Candidates
 	}
 	var placed *reason.Reason
 	a.View.Peek(func(p *cluster.Picture) {
-		for _, id := range p.PlacedOn(string(name)) {
-			placed = p.Placements[cluster.On{Machine: id, Unit: string(name)}].Reason
-		}
-		if pl := p.Unplaced[string(name)]; pl != nil && placed == nil {
-			placed = pl.Reason
+		for _, id := range p.PlacedOn(an.Unit) {
+			placed = p.Placements[cluster.On{Machine: id, Unit: an.Unit}].Reason
 		}
 	})
 	if placed == nil {
