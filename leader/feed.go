@@ -1,0 +1,210 @@
+package leader
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/plan"
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
+)
+
+// look tells the planner what changed in the picture; false while the picture is older than our last new link.
+func (l *Leader) look() bool {
+	fresh := l.planner != nil
+	if !fresh {
+		l.cfg.View.Peek(func(p *cluster.Picture) { fresh = p.Revision >= l.chain })
+	}
+	if !fresh {
+		return false
+	}
+	l.cfg.View.Look(func(p *cluster.Picture, touched map[cluster.Touched]struct{}, all bool) {
+		switch {
+		case l.planner == nil:
+			l.build(p)
+		case all:
+			l.compare(p)
+		default:
+			l.feed(p, touched)
+		}
+		l.heed(p)
+	})
+	return true
+}
+
+// build makes the planner anew from the picture, in a fixed order so that the same picture gives the same plan.
+func (l *Leader) build(p *cluster.Picture) {
+	l.planner = plan.New(l.cfg.Seed)
+	l.last = map[string]*read{}
+	l.held, l.count = map[cluster.On]cluster.Placement{}, map[string]int{}
+	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
+	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
+	for _, on := range sortedOn(p.Placements) {
+		l.hold(on, *p.Placements[on])
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Unplaced)) {
+		l.unplaced[name] = p.Unplaced[name].Reason
+	}
+	l.machines(p)
+	for _, name := range p.UnitNames() {
+		l.setUnit(p.Units[name])
+	}
+	for _, on := range sortedOn(l.held) {
+		l.planner.Adopt(on.Unit, on.Machine, l.held[on].Epoch)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.unplaced)) {
+		if l.bad[name] == nil {
+			l.planner.AdoptUnplaced(name, l.unplaced[name])
+		}
+	}
+}
+
+// compare looks at everything: the picture was read anew, or too much changed to list.
+func (l *Leader) compare(p *cluster.Picture) {
+	l.machines(p)
+	for _, name := range slices.Sorted(maps.Keys(l.wanted)) {
+		if p.Units[name] == nil {
+			l.removeUnit(name)
+		}
+	}
+	for _, name := range p.UnitNames() {
+		l.setUnit(p.Units[name])
+	}
+}
+
+func (l *Leader) machines(p *cluster.Picture) {
+	known := map[string]bool{}
+	for id := range p.Machines {
+		known[id] = true
+	}
+	for id := range l.isDown {
+		known[id] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(known)) {
+		l.setMachine(p, id)
+	}
+}
+
+// feed tells only what was touched. Placements are not looked at: they are our own.
+func (l *Leader) feed(p *cluster.Picture, touched map[cluster.Touched]struct{}) {
+	units, machines := map[string]bool{}, map[string]bool{}
+	for t := range touched {
+		switch t.Prefix {
+		case cluster.UnitsPrefix:
+			units[t.Unit] = true
+		case cluster.MachinesPrefix, cluster.AdminPrefix, cluster.AlivePrefix:
+			machines[t.Machine] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(machines)) {
+		l.setMachine(p, id)
+	}
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		if w := p.Units[name]; w != nil {
+			l.setUnit(w)
+		} else {
+			l.removeUnit(name)
+		}
+	}
+}
+
+// setMachine tells the planner of a machine. One that fell silent takes nothing new at once, and counts as down
+// when it stayed silent for DownAfter: an agent that starts again keeps its units.
+func (l *Leader) setMachine(p *cluster.Picture, id string) {
+	m := p.Machines[id]
+	if m == nil {
+		delete(l.down, id)
+		delete(l.isDown, id)
+		l.planner.RemoveMachine(id)
+		return
+	}
+	now := l.cfg.Now()
+	if p.Alive[id] {
+		delete(l.down, id)
+	} else if since, ok := l.down[id]; !ok || since.After(now) { // After: the clock was set back.
+		l.down[id] = now
+	}
+	since, silent := l.down[id]
+	l.isDown[id] = silent && now.Sub(since) >= l.cfg.DownAfter
+	cordoned := silent || p.Admin[id] != nil && p.Admin[id].Cordoned
+	for _, c := range m.Conditions {
+		cordoned = cordoned || c.NoNew
+	}
+	l.planner.SetMachine(plan.Machine{
+		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(),
+		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Down: l.isDown[id],
+	})
+}
+
+// heed finds the machines whose silence has become too long, and when the next one's will.
+func (l *Leader) heed(p *cluster.Picture) {
+	l.next = 0
+	now := l.cfg.Now()
+	for _, id := range slices.Sorted(maps.Keys(l.down)) {
+		if l.isDown[id] {
+			continue
+		}
+		left := l.cfg.DownAfter - now.Sub(l.down[id])
+		if left <= 0 || left > l.cfg.DownAfter {
+			l.setMachine(p, id)
+			left = l.cfg.DownAfter - now.Sub(l.down[id])
+		}
+		if left > 0 && (l.next == 0 || left < l.next) {
+			l.next = max(left, time.Millisecond)
+		}
+	}
+}
+
+// setUnit tells the planner of a wish. A text that cannot be read moves nothing: what is placed stays where it
+// is, with what it asked for before, and its agent says what is wrong; what is not placed gets the reason.
+func (l *Leader) setUnit(w *cluster.Wanted) {
+	if strings.Contains(w.Name, "@.") { // A template is never placed.
+		l.removeUnit(w.Name)
+		return
+	}
+	r := l.demands.of(w)
+	wanted := w.Desired != cluster.Inactive
+	l.wanted[w.Name] = wanted
+	l.good(w.Name)
+	switch {
+	case r.bad == nil:
+		l.last[w.Name] = r
+	case l.count[w.Name] == 0 && wanted:
+		l.bad[w.Name] = r.bad
+		l.planner.RemoveUnit(w.Name)
+		return
+	case l.last[w.Name] != nil:
+		r = l.last[w.Name]
+	}
+	l.planner.SetUnit(plan.Unit{Name: w.Name, Type: unit.Name(w.Name).Type(), Wanted: wanted, Demand: r.demand})
+}
+
+// good forgets that a unit's text could not be read, and hands its record over to the planner, which takes it away.
+func (l *Leader) good(name string) {
+	if l.bad[name] == nil {
+		return
+	}
+	delete(l.bad, name)
+	if r, told := l.unplaced[name]; told {
+		l.planner.AdoptUnplaced(name, r)
+	}
+}
+
+func (l *Leader) removeUnit(name string) {
+	delete(l.wanted, name)
+	l.good(name)
+	delete(l.last, name)
+	l.planner.RemoveUnit(name)
+}
+
+func sortedOn[V any](m map[cluster.On]V) []cluster.On {
+	return slices.SortedFunc(maps.Keys(m), func(a, b cluster.On) int {
+		if c := strings.Compare(a.Unit, b.Unit); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Machine, b.Machine)
+	})
+}
