@@ -93,7 +93,7 @@ func New(c Config) *API {
 		a.mux.Handle(r.method+" "+r.path, a.handler(r))
 	}
 	a.mux.Handle("/", a.handler(route{path: "/", handle: (*API).noRoute}))
-	a.openapi = openAPI(a.routes, c.Version)
+	a.openapi = openAPI(a.routes)
 	return a
 }
 

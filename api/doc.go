@@ -3,4 +3,8 @@
 // their wishes to the store; it answers from one view of the store that feeds all watchers.
 //
 // It decides no placement, runs no unit, and knows nothing of flags or screens: leader, agent and cmd/argosy do.
+//
+// docs/openapi.json is the document that it serves.
 package api
+
+//go:generate go test -run TestDocument -update .
