@@ -1,0 +1,435 @@
+package plan
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
+)
+
+// Bounds of an explanation.
+const (
+	maxCandidates = 20 // Refused machines that are named, nearest miss first.
+	maxHolders    = 3  // Units named that hold the room.
+	maxNames      = 3  // Machines or values named in one sentence.
+)
+
+// Explanation is why a unit is where it is, or on no machine, as of now.
+type Explanation struct {
+	Unit     string
+	Machine  string         // Id of the machine that it is on; empty: on none, or global.
+	Placed   *reason.Reason // Why there; nil when it is nowhere.
+	Unplaced *reason.Reason // Why nowhere; nil when a machine has or could take it.
+	Machines int            // Machines that were looked at.
+	Fits     int            // Machines that could take it.
+	// Candidates are the machines that could not, with all that speaks against each, the nearest miss first.
+	Candidates []reason.Candidate
+}
+
+// Explain says why a unit is where it is. It changes nothing.
+func (p *Planner) Explain(name string) Explanation {
+	i, ok := p.byName[name]
+	if !ok || p.members[i].class == nil {
+		return Explanation{Unit: name, Unplaced: reason.Because(reason.NoSuchUnit, reason.Args{"unit": name}), Machines: p.slots.n}
+	}
+	m := &p.members[i]
+	if m.slot < 0 {
+		e := p.explainClass(m.class, i)
+		e.Unit = name
+		if m.global != nil && m.global.count > 0 || !m.wanted {
+			e.Unplaced = nil
+		}
+		return e
+	}
+	s := m.slot
+	at := slices.Index(p.slots.on[s], i)
+	p.unmark(i, s) // As if it were to be placed now.
+	score := p.score(m.class, s, &m.class.need)
+	e := p.explainClass(m.class, i)
+	p.mark(i, s)
+	on := p.slots.on[s]
+	p.slots.on[s] = slices.Insert(on[:len(on)-1], at, i)
+	seen := member{fits: int32(e.Fits), score: float32(score), cause: m.cause}
+	e.Unit, e.Machine, e.Unplaced = name, p.slots.spec[s].ID, nil
+	e.Placed = p.placed(&seen, s)
+	return e
+}
+
+// against is a set of things that speak against a machine.
+type against uint16
+
+const (
+	notStatic against = 1 << iota // Id, runtime or metadata.
+	isDown
+	isCordoned
+	notPeer
+	inConflict
+	isReplaced
+	portHeld
+	noCPU
+	noMemory
+	noDisk
+
+	noRoom   = portHeld | noCPU | noMemory | noDisk
+	closed   = notStatic | isDown | isCordoned | notPeer // Nothing that a stop of other units cures.
+	anything = noDisk<<1 - 1
+)
+
+var noDim = [dims]against{cpu: noCPU, memory: noMemory, disk: noDisk}
+
+// miss is one refused machine: how far it is from taking the unit.
+type miss struct {
+	slot  int32
+	flags against
+	short float64 // What is lacking, as shares of what is asked for.
+}
+
+func (a miss) compare(b miss) int {
+	return cmp.Or(
+		cmp.Compare(bits.OnesCount16(uint16(a.flags&^noRoom)), bits.OnesCount16(uint16(b.flags&^noRoom))),
+		cmp.Compare(a.short, b.short), cmp.Compare(a.slot, b.slot))
+}
+
+// survey is what one look over all machines found out about a class.
+type survey struct {
+	fits      int
+	eligible  int     // Machines that are not closed to it.
+	all, any  against // Over the eligible ones: what speaks against each, against some.
+	closedAll against // Over the others: everything that speaks against some of them.
+	hasStatic int     // Machines that match by id, runtime and metadata.
+	downs     int     // Of these, down.
+	cordons   int     // Of these, cordoned and not down.
+
+	roomiest [dims]int32 // The eligible slot with the most free; -1: none.
+	most     amounts     // The largest request that would fit, the other dimensions as they are.
+	nearest  []miss
+}
+
+// look goes over all machines once.
+func (p *Planner) look(c *class, within []slotSet) survey {
+	v := survey{all: anything, roomiest: [dims]int32{-1, -1, -1}, nearest: p.scratch.refused[:0]}
+	for i := range p.slots.present {
+		st, open, down := c.static.slots.at(i), p.slots.open.at(i), p.slots.down.at(i)
+		conflict, replaced, port, peer := p.speaks(c, i, within)
+		for w := p.slots.present[i]; w != 0; w &= w - 1 {
+			b := uint64(1) << bits.TrailingZeros64(w)
+			s := int32(i<<6 + bits.TrailingZeros64(w))
+			f := flagIf(notStatic, st&b == 0) | flagIf(isDown, down&b != 0) | flagIf(isCordoned, open&b == 0 && down&b == 0) |
+				flagIf(notPeer, peer&b == 0) | flagIf(inConflict, conflict&b != 0) | flagIf(isReplaced, replaced&b != 0) | flagIf(portHeld, port&b != 0)
+			v.add(&p.slots, c, s, f)
+		}
+	}
+	p.scratch.refused = v.nearest
+	return v
+}
+
+func flagIf(f against, on bool) against {
+	if on {
+		return f
+	}
+	return 0
+}
+
+// speaks gives words of slots with a conflict, a replacing unit, a held port, and of those where the peers are.
+func (p *Planner) speaks(c *class, i int, within []slotSet) (conflict, replaced, port, peer uint64) {
+	for _, g := range c.conflicts {
+		conflict |= g.occupied.slots.at(i)
+	}
+	for _, g := range c.matched {
+		conflict |= g.conflicts.slots.at(i)
+		if r := g.replaces.slots.at(i); r != 0 {
+			replaced |= p.notMutual(c, i, r)
+		}
+	}
+	for n := range c.ports {
+		port |= c.ports[n].taken(i)
+	}
+	peer = ^uint64(0)
+	for _, in := range within {
+		peer &= in.at(i)
+	}
+	return conflict, replaced, port, peer
+}
+
+func (v *survey) add(t *slots, c *class, s int32, f against) {
+	short := 0.0
+	if f&portHeld != 0 {
+		short = 1
+	}
+	for d := range dims {
+		if free := t.free[d][s]; free < c.need[d] {
+			f |= noDim[d]
+			short += float64(c.need[d]-max(0, free)) / float64(c.need[d])
+		}
+	}
+	if f&notStatic == 0 {
+		v.hasStatic++
+		if f&isDown != 0 {
+			v.downs++
+		} else if f&isCordoned != 0 {
+			v.cordons++
+		}
+	}
+	if f == 0 {
+		v.fits++
+	}
+	if f&closed == 0 {
+		v.eligible++
+		v.all &= f
+		v.any |= f
+		for d := range dims {
+			if v.roomiest[d] < 0 || t.free[d][s] > t.free[d][v.roomiest[d]] {
+				v.roomiest[d] = s
+			}
+			if f&^noDim[d] == 0 {
+				v.most[d] = max(v.most[d], t.free[d][s])
+			}
+		}
+	}
+	if f != 0 {
+		v.keep(miss{s, f, short})
+	}
+}
+
+// keep keeps the nearest misses, sorted.
+func (v *survey) keep(m miss) {
+	n := len(v.nearest)
+	if n == maxCandidates && m.compare(v.nearest[n-1]) >= 0 {
+		return
+	}
+	if n == maxCandidates {
+		v.nearest = v.nearest[:n-1]
+	}
+	at, _ := slices.BinarySearchFunc(v.nearest, m, miss.compare)
+	v.nearest = slices.Insert(v.nearest, at, m)
+}
+
+// explainClass says why a unit of the class that is nowhere finds no machine, if so.
+func (p *Planner) explainClass(c *class, self int32) Explanation {
+	var within []slotSet
+	var lonely *reason.Reason
+	for _, peer := range c.demand.MachineOf {
+		set, ok := p.whereIs(peer)
+		if !ok && lonely == nil {
+			lonely = reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
+		}
+		within = append(within, set)
+	}
+	v := p.look(c, within)
+	e := Explanation{Machines: p.slots.n, Fits: v.fits}
+	for _, m := range v.nearest {
+		e.Candidates = append(e.Candidates, reason.Candidate{
+			Machine: p.slots.name(m.slot), ID: p.slots.spec[m.slot].ID, Because: p.because(c, self, m),
+		})
+	}
+	if v.fits > 0 {
+		return e
+	}
+	r := lonely
+	if r == nil {
+		r = p.headline(c, self, &v)
+	}
+	r.Candidates = e.Candidates
+	e.Unplaced = r
+	return e
+}
+
+// headline is the one sentence about all machines.
+func (p *Planner) headline(c *class, self int32, v *survey) *reason.Reason {
+	none := func() *reason.Reason {
+		return reason.Because(reason.NoMachine, reason.Args{"machines": p.slots.n})
+	}
+	switch {
+	case p.slots.n == 0:
+		return none()
+	case v.hasStatic == 0:
+		return p.noStatic(c)
+	case v.hasStatic == v.downs:
+		return reason.Because(reason.MachineDown, reason.Args{"machine": p.namesOf(c, isDown)})
+	case v.hasStatic == v.cordons:
+		return reason.Because(reason.MachineCordoned, reason.Args{"machine": p.namesOf(c, isCordoned)})
+	case v.eligible == 0 && len(c.demand.MachineOf) > 0:
+		return p.because(c, self, v.nearest[0])[0]
+	case v.eligible == 0:
+		return none()
+	case v.all&^noRoom != 0 || v.all&portHeld != 0:
+		return p.because(c, self, v.firstOpen(v.all))[0]
+	}
+	for _, d := range [...]int{memory, cpu, disk} {
+		if v.all&noDim[d] != 0 {
+			s := v.roomiest[d]
+			r := p.lacks(d, s, c.need[d], p.slots.free[d][s], self)
+			r.Args["most"] = v.most[d]
+			c.bestDim, c.best = d, p.slots.free[d][s]
+			return r
+		}
+	}
+	if v.any&^noRoom == 0 {
+		return reason.Because(reason.NoRoom, reason.Args{"machines": p.slots.n})
+	}
+	return none()
+}
+
+// firstOpen gives the nearest eligible miss, with only the flags that all share.
+func (v *survey) firstOpen(all against) miss {
+	for _, m := range v.nearest {
+		if m.flags&closed == 0 {
+			m.flags &= all
+			return m
+		}
+	}
+	return v.nearest[0]
+}
+
+// because gives everything that speaks against one machine.
+func (p *Planner) because(c *class, self int32, m miss) (list []*reason.Reason) {
+	s, spec := m.slot, &p.slots.spec[m.slot]
+	add := func(f against, r func() *reason.Reason) {
+		if m.flags&f != 0 {
+			list = append(list, r())
+		}
+	}
+	machine := reason.Args{"machine": p.slots.name(s)}
+	add(notStatic, func() *reason.Reason { return c.static.refusal(spec) })
+	add(isDown, func() *reason.Reason { return reason.Because(reason.MachineDown, machine) })
+	add(isCordoned, func() *reason.Reason { return reason.Because(reason.MachineCordoned, machine) })
+	add(notPeer, func() *reason.Reason {
+		for _, peer := range c.demand.MachineOf {
+			if on, ok := p.whereIs(peer); !ok || !on.has(s) {
+				return reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
+			}
+		}
+		return nil
+	})
+	add(inConflict, func() *reason.Reason { return p.conflictAt(c, self, s) })
+	add(isReplaced, func() *reason.Reason {
+		by, _ := p.replacer(c, self, s)
+		return reason.Because(reason.Replaced, reason.Args{"by": p.members[by].name})
+	})
+	add(portHeld, func() *reason.Reason { return p.portAt(c, self, s) })
+	for _, d := range [...]int{memory, cpu, disk} {
+		add(noDim[d], func() *reason.Reason { return p.lacks(d, s, c.need[d], p.slots.free[d][s], self) })
+	}
+	return list
+}
+
+func (p *Planner) conflictAt(c *class, self, s int32) *reason.Reason {
+	for _, v := range p.slots.on[s] {
+		other := &p.members[v]
+		if pattern, yes := p.conflict(c, other.class, other.name); yes && v != self {
+			return reason.Because(reason.NoMachineConflict, reason.Args{"with": other.name, "pattern": pattern})
+		}
+	}
+	return nil
+}
+
+func (p *Planner) portAt(c *class, self, s int32) *reason.Reason {
+	for _, v := range p.slots.on[s] {
+		other := &p.members[v]
+		if u, yes := portClash(c, other.class); yes && v != self {
+			return p.portTaken(&u, s, other.name)
+		}
+	}
+	return nil
+}
+
+func (p *Planner) portTaken(u *portUse, s int32, holder string) *reason.Reason {
+	return reason.Because(reason.NoRoomPort, reason.Args{"port": u.key.number, "proto": u.key.proto, "where": p.slots.name(s), "holder": holder})
+}
+
+// lacks says that a slot has too little of one dimension, and who holds it.
+func (p *Planner) lacks(d int, s int32, need, have int64, self int32) *reason.Reason {
+	code := [dims]reason.Code{cpu: reason.NoRoomCPU, memory: reason.NoRoomMemory, disk: reason.NoRoomDisk}[d]
+	args := reason.Args{"need": need, "have": max(0, have), "where": p.slots.name(s), "capacity": p.slots.limit[d][s], "most": max(0, have)}
+	if h := p.holders(d, s, self); len(h) > 0 {
+		args["holders"] = h
+	}
+	return reason.Because(code, args)
+}
+
+// holders names the units that hold the most of a dimension on a slot, with their amounts.
+func (p *Planner) holders(d int, s, self int32) (list []string) {
+	on := slices.DeleteFunc(slices.Clone(p.slots.on[s]), func(v int32) bool { return v == self || p.members[v].class.need[d] == 0 })
+	slices.SortFunc(on, func(a, b int32) int {
+		x, y := &p.members[a], &p.members[b]
+		return cmp.Or(cmp.Compare(y.class.need[d], x.class.need[d]), strings.Compare(x.name, y.name))
+	})
+	for _, v := range on[:min(maxHolders, len(on))] {
+		m := &p.members[v]
+		amount := reason.Bytes(m.class.need[d])
+		if d == cpu {
+			amount = reason.CPU(m.class.need[d])
+		}
+		list = append(list, m.name+" "+amount)
+	}
+	return list
+}
+
+// noStatic says why no machine is what is asked for, whatever its room.
+func (p *Planner) noStatic(c *class) *reason.Reason {
+	st := c.static
+	var ids, runs int
+	var runtime string
+	for s := p.slots.present.next(0); s >= 0; s = p.slots.present.next(s + 1) {
+		spec := &p.slots.spec[s]
+		if st.isID(spec) {
+			ids++
+			if st.runs(spec) {
+				runs++
+			} else {
+				runtime = spec.Runtime
+			}
+		}
+	}
+	switch {
+	case ids == 0:
+		return reason.Because(reason.NoMachineID, reason.Args{"want": st.id})
+	case runs == 0:
+		return reason.Because(reason.NoMachineRuntime, reason.Args{"type": st.typ, "runtime": runtime})
+	}
+	var all []string
+	for _, t := range st.metadata {
+		a := p.slots.attrs[t.Key]
+		if a == nil {
+			return reason.Because(reason.NoMachineMetadata, reason.Args{"want": wantText(t), "found": "no machine has " + t.Key})
+		}
+		if !slices.ContainsFunc(t.Values, func(v string) bool { return slices.Contains(a.values, v) }) {
+			return reason.Because(reason.NoMachineMetadata, reason.Args{"want": wantText(t), "found": t.Key + " is " + several(a.values)})
+		}
+		all = append(all, wantText(t))
+	}
+	return reason.Because(reason.NoMachineMetadata, reason.Args{"want": strings.Join(all, " and "), "found": "each alone is there, not all on one machine"})
+}
+
+// namesOf names the matching machines that are down, or cordoned.
+func (p *Planner) namesOf(c *class, f against) string {
+	var names []string
+	for s := p.slots.present.next(0); s >= 0; s = p.slots.present.next(s + 1) {
+		if c.static.slots.has(s) && p.slots.down.has(s) == (f == isDown) {
+			names = append(names, p.slots.name(s))
+		}
+	}
+	slices.Sort(names)
+	return several(names)
+}
+
+// wantText writes zone=a, or zone=a|b for alternatives.
+func wantText(t unit.MetadataTerm) string { return t.Key + "=" + strings.Join(t.Values, "|") }
+
+func foundText(key string, have map[string]string) string {
+	if v, ok := have[key]; ok {
+		return key + " is " + v
+	}
+	return "it has no " + key
+}
+
+// several names the first few of a list.
+func several(list []string) string {
+	if len(list) > maxNames {
+		return strings.Join(list[:maxNames], ", ") + " and more"
+	}
+	return strings.Join(list, ", ")
+}
