@@ -66,6 +66,11 @@ func (l *loader) command(v string) (c *Command, rest string, more bool) {
 		if word, err = l.expand(word, maxArg); err != nil {
 			return l.badCommand(c, err.Error())
 		}
+		if !validUTF8(word) {
+			// Beyond systemd: it would start this, but could never show it, and so nobody could check it (D-Bus).
+			l.fail("an escape gives bytes that are not UTF-8")
+			return nil, "", false
+		}
 		c.Argv = append(c.Argv, word)
 	}
 	if len(c.Argv) == 0 || c.Argv[0] == "" && len(c.Argv) == 0 {

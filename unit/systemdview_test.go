@@ -3,7 +3,6 @@ package unit
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"math"
 	"sort"
@@ -208,7 +207,11 @@ func credentialView(e *Exec, set bool) [][]any {
 			continue
 		}
 		if set {
-			out = append(out, []any{c.ID, base64.StdEncoding.EncodeToString([]byte(c.Data))})
+			data := []int{}
+			for _, b := range []byte(c.Data) {
+				data = append(data, int(b))
+			}
+			out = append(out, []any{c.ID, data})
 		} else {
 			out = append(out, []any{c.ID, c.Path})
 		}
