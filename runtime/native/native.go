@@ -108,14 +108,16 @@ func (r *Runtime) Load(ctx context.Context, u *unit.Unit) ([]unit.Warning, error
 	if err != nil {
 		return nil, err
 	}
-	return m.Warnings, nil
+	return append(directiveWarnings(u), m.Warnings...), nil
 }
 
 // Settle has nothing to do here: Load takes effect at once.
 func (r *Runtime) Settle(context.Context) error { return nil }
 
 // Unload forgets a unit that is down, with its journal.
-func (r *Runtime) Unload(ctx context.Context, name string) error { return r.op(ctx, proto.Unload, name) }
+func (r *Runtime) Unload(ctx context.Context, name string) error {
+	return r.op(ctx, proto.Unload, name)
+}
 
 // Start starts a unit and what it requires.
 func (r *Runtime) Start(ctx context.Context, name string) error { return r.op(ctx, proto.Start, name) }
@@ -129,7 +131,9 @@ func (r *Runtime) Restart(ctx context.Context, name string) error {
 }
 
 // Reload runs ExecReload=.
-func (r *Runtime) Reload(ctx context.Context, name string) error { return r.op(ctx, proto.Reload, name) }
+func (r *Runtime) Reload(ctx context.Context, name string) error {
+	return r.op(ctx, proto.Reload, name)
+}
 
 func (r *Runtime) op(ctx context.Context, op, name string) error {
 	_, err := r.link.call(ctx, &proto.Request{Op: op, Unit: name})

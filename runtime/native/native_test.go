@@ -11,10 +11,12 @@ import (
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/runtime"
+	"argosy.dev/argosy/runtime/runtimetest"
 	"argosy.dev/argosy/unit"
 )
 
 func TestMain(m *testing.M) {
+	runtimetest.NotifyMain()
 	if handled, code := Entry(os.Args, os.Stderr); handled {
 		os.Exit(code)
 	}
@@ -39,6 +41,11 @@ func open(t *testing.T) *Runtime {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		_ = r.Close()
+		r, err := Open(ctx, opt) // The test may have closed its own.
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := r.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
@@ -79,7 +86,9 @@ func await(t *testing.T, r *Runtime, name, what string, ok func(cluster.Evidence
 }
 
 func sub(states ...string) func(cluster.Evidence) bool {
-	return func(e cluster.Evidence) bool { return strings.Contains(" "+strings.Join(states, " ")+" ", " "+e.Sub+" ") }
+	return func(e cluster.Evidence) bool {
+		return strings.Contains(" "+strings.Join(states, " ")+" ", " "+e.Sub+" ")
+	}
 }
 
 func journalOf(t *testing.T, r *Runtime, name string) string {
@@ -95,8 +104,13 @@ func journalOf(t *testing.T, r *Runtime, name string) string {
 	return b.String()
 }
 
-func load(t *testing.T, r *Runtime, u *unit.Unit) []unit.Warning {
+// load hands over a unit file.
+func load(t *testing.T, r *Runtime, name, text string) []unit.Warning {
 	t.Helper()
+	u, err := unit.Load(unit.Name(name), []byte(text), nil, unit.Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w, err := r.Load(t.Context(), u)
 	if err != nil {
 		t.Fatal(err)

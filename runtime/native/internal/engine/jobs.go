@@ -261,3 +261,24 @@ func (e *Engine) bound(u *Unit) {
 func dependency(u *Unit, kind string) *reason.Reason {
 	return reason.Because(reason.DependencyFailed, reason.Args{"dependency": u.Name, "kind": kind, "state": u.word()})
 }
+
+// Job names the job of a unit, for Resume; empty when there is none.
+func (u *Unit) Job() string {
+	if u.job == nil {
+		return ""
+	}
+	return [...]string{"start", "stop", "restart"}[u.job.kind]
+}
+
+// Resume goes on with a job that an init process before us had.
+func (e *Engine) Resume(u *Unit, kind string) {
+	k := map[string]jobKind{"start": jobStart, "stop": jobStop, "restart": jobRestart}[kind]
+	j := &job{unit: u, kind: k, auto: true}
+	switch {
+	case k == jobStart && u.Service != nil && u.Service.State.Active() == service.Activating,
+		k != jobStart && u.Service != nil && u.Service.State.Active() == service.Deactivating:
+		j.running = true
+	}
+	e.put(j)
+	e.run()
+}

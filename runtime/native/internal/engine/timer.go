@@ -238,3 +238,20 @@ func (t *Timer) evidence() cluster.Evidence {
 		StateSince: t.Since, ActiveSince: t.Activated, NextElapse: t.Next.Round(0), LastTrigger: t.Last.Round(0),
 	}
 }
+
+// Rebooted forgets what a reboot ended.
+func (t *Timer) Rebooted() {
+	t.State, t.Next, t.Activated = TimerDead, time.Time{}, time.Time{}
+}
+
+// Resume goes on where an init process before us was.
+func (t *Timer) Resume() {
+	switch t.State {
+	case TimerWaiting:
+		if t.Next.IsZero() {
+			t.wait(false)
+		}
+	case TimerRunning:
+		t.targetChanged()
+	}
+}

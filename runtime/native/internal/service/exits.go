@@ -69,6 +69,9 @@ func (s *Service) sayExit(what string, e Ended) {
 func (s *Service) mainEnded(e Ended) {
 	p := s.Main
 	s.Main = nil
+	if s.def().OOMPolicy == "continue" {
+		e.Starved = false
+	}
 	r := Classify(e, s.oneshot(), s.def().SuccessExitStatus)
 	c, _ := s.command(p)
 	if c.IgnoreFailure {

@@ -77,14 +77,14 @@ type Record struct {
 	Invocation string `json:"invocation,omitempty"`
 	NRestarts  int    `json:"n_restarts,omitempty"`
 
-	Since         time.Time `json:"since,omitzero"`
-	Started       time.Time `json:"started,omitzero"` // When the last run began.
-	ActiveSince   time.Time `json:"active_since,omitzero"`
-	InactiveSince time.Time `json:"inactive_since,omitzero"`
-	Deadline      time.Time `json:"deadline,omitzero"` // When the state times out, RuntimeMaxSec= is reached or RestartSec= is over.
-	WatchdogAt    time.Time `json:"watchdog_at,omitzero"`
-	PIDFileAt     time.Time `json:"pid_file_at,omitzero"` // Forking: when to look for the PID file again.
-	PIDFilePause  time.Duration
+	Since         time.Time     `json:"since,omitzero"`
+	Started       time.Time     `json:"started,omitzero"` // When the last run began.
+	ActiveSince   time.Time     `json:"active_since,omitzero"`
+	InactiveSince time.Time     `json:"inactive_since,omitzero"`
+	Deadline      time.Time     `json:"deadline,omitzero"` // When the state times out, RuntimeMaxSec= is reached or RestartSec= is over.
+	WatchdogAt    time.Time     `json:"watchdog_at,omitzero"`
+	PIDFileAt     time.Time     `json:"pid_file_at,omitzero"` // Forking: when to look for the PID file again.
+	PIDFilePause  time.Duration `json:"pid_file_pause,omitempty"`
 
 	Exits      []cluster.Exit `json:"exits,omitempty"`
 	MainExit   *cluster.Exit  `json:"main_exit,omitempty"` // How the main process of this run ended.
@@ -100,7 +100,9 @@ type Record struct {
 	OOMKills   int            `json:"oom_kills,omitempty"`
 	OOMSeen    int            `json:"oom_seen,omitempty"` // The cgroup's counter when it was last read.
 	MemoryPeak int64          `json:"memory_peak,omitempty"`
-	CPUNanos   int64          `json:"cpu_nanos,omitempty"`
+
+	MemoryCurrent int64 `json:"-"`
+	CPUNanos      int64 `json:"cpu_nanos,omitempty"`
 }
 
 // Service is one service unit.
@@ -231,4 +233,13 @@ func (s *Service) MainPID() int {
 		return 0
 	}
 	return s.Main.PID
+}
+
+// Rebooted forgets what a reboot ended.
+func (s *Service) Rebooted() {
+	s.Main, s.Control, s.MainKnown = nil, nil, false
+	s.Deadline, s.WatchdogAt, s.PIDFileAt = time.Time{}, time.Time{}, time.Time{}
+	if !s.State.Down() {
+		s.State, s.Result = Dead, Success
+	}
 }

@@ -144,7 +144,7 @@ func (s *Service) enterStart() {
 		return
 	}
 	switch def.Type {
-	case unit.TypeSimple, unit.TypeIdle:
+	case unit.TypeSimple, unit.TypeIdle, unit.TypeDBus: // Nobody watches a bus here: Load has warned.
 		s.Deadline = time.Time{}
 		s.enterStartPost()
 	default:
@@ -206,6 +206,9 @@ func (s *Service) runtimeMax(d time.Duration) time.Time {
 
 // good tells whether the service still has what makes it running.
 func (s *Service) good() bool {
+	if s.def().ExitType == "cgroup" {
+		return !s.host.Empty(s)
+	}
 	if s.MainKnown {
 		return s.Main != nil
 	}

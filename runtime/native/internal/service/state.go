@@ -118,6 +118,7 @@ type Ended struct {
 	Signal  int
 	Core    bool
 	OOM     bool // The kernel's OOM killer did it.
+	Starved bool // The kernel's OOM killer ended some process of the unit since the last look.
 	Unknown bool // Nobody could see the exit status.
 }
 
@@ -127,6 +128,8 @@ func Classify(e Ended, command bool, ok unit.ExitSet) Result {
 	switch {
 	case e.OOM:
 		return OOMKill
+	case e.Starved && (e.Signal != 0 || e.Status != 0):
+		return OOMKill // As OOMPolicy=stop does: it fails because one of its processes was killed.
 	case e.Unknown:
 		return ExitCode
 	case e.Signal == 0:

@@ -36,6 +36,9 @@ func (s *Service) Evidence() cluster.Evidence {
 		Exits: append([]cluster.Exit(nil), s.Exits...), OOMKills: s.OOMKills, MemoryPeak: s.MemoryPeak,
 		CPUNanos: s.CPUNanos, Error: s.Error,
 	}
+	if !s.State.Down() && s.State != AutoRestart {
+		e.MemoryCurrent = s.MemoryCurrent
+	}
 	if s.State == AutoRestart {
 		e.NextTry = s.Deadline
 	}

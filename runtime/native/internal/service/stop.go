@@ -46,7 +46,7 @@ func (s *Service) stopByNotify() {
 func (s *Service) enterSignal(to State, r Result) {
 	s.fail(r)
 	wait := s.def().TimeoutStop
-	if to == StopWatchdog && s.def().TimeoutAbort > 0 {
+	if to == StopWatchdog && (s.def().TimeoutAbort > 0 || s.def().TimeoutAbortSet) {
 		wait = s.def().TimeoutAbort
 	}
 	if s.killAll(to) {

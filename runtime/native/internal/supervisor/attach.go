@@ -24,7 +24,9 @@ type attached struct {
 	streams [2]*journal.Stream // stdout and stderr; nil until a process needs it.
 	reports map[int]int        // Process to the pipe over which its set-up reports.
 
-	credRun string // The run that the credentials were put down for.
+	adopted bool        // Started by an init process before us: its processes are not our children.
+	aliens  map[int]int // Processes that are not our children, to a pidfd.
+	credRun string      // The run that the credentials were put down for.
 
 	notifyFD   int // -1: none.
 	notifyPath string
@@ -46,7 +48,7 @@ func (in *Init) attach(u *engine.Unit) *attached {
 	if a := in.rt[u.Name]; a != nil {
 		return a
 	}
-	a := &attached{in: in, name: u.Name, group: in.groups.Group(u.Name), reports: map[int]int{}, notifyFD: -1}
+	a := &attached{in: in, name: u.Name, group: in.groups.Group(u.Name), reports: map[int]int{}, aliens: map[int]int{}, notifyFD: -1}
 	l, err := journal.Open(in.journalDir(u.Name), func(err error) {
 		in.log.Error("lines of a unit are lost: its journal cannot be written", "unit", u.Name, "error", err)
 	})
@@ -139,10 +141,12 @@ func (a *attached) close() {
 		_ = unix.Close(a.notifyFD)
 		a.notifyFD = -1
 	}
-	for pid, fd := range a.reports {
-		a.in.poller.Remove(fd)
-		_ = unix.Close(fd)
-		delete(a.reports, pid)
+	for _, m := range []map[int]int{a.reports, a.aliens} {
+		for pid, fd := range m {
+			a.in.poller.Remove(fd)
+			_ = unix.Close(fd)
+			delete(m, pid)
+		}
 	}
 	if a.log != nil {
 		a.log.Close()
@@ -164,5 +168,6 @@ func (a *attached) forget() {
 			a.in.log.Warn("a file of an unloaded unit stays", "unit", a.name, "error", err)
 		}
 	}
+	a.in.dropState(a.name)
 	delete(a.in.rt, a.name)
 }

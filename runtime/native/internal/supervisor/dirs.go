@@ -43,6 +43,7 @@ func SystemBases() Bases {
 
 // kind is one of the five …Directory= directives.
 type kind struct {
+	key    string // The directive.
 	env    string
 	base   string
 	names  []string
@@ -54,11 +55,11 @@ type kind struct {
 func (in *Init) kinds(x *unit.Exec) []kind {
 	b := in.bases
 	return []kind{
-		{"RUNTIME_DIRECTORY", b.Runtime, x.RuntimeDirectory, x.RuntimeDirectoryMode, statusRuntimeDir, true},
-		{"STATE_DIRECTORY", b.State, x.StateDirectory, x.StateDirectoryMode, 238, true},
-		{"CACHE_DIRECTORY", b.Cache, x.CacheDirectory, x.CacheDirectoryMode, 239, true},
-		{"LOGS_DIRECTORY", b.Logs, x.LogsDirectory, x.LogsDirectoryMode, 240, true},
-		{"CONFIGURATION_DIRECTORY", b.Config, x.ConfigurationDirectory, x.ConfigurationDirectoryMode, 241, false},
+		{"RuntimeDirectory", "RUNTIME_DIRECTORY", b.Runtime, x.RuntimeDirectory, x.RuntimeDirectoryMode, statusRuntimeDir, true},
+		{"StateDirectory", "STATE_DIRECTORY", b.State, x.StateDirectory, x.StateDirectoryMode, 238, true},
+		{"CacheDirectory", "CACHE_DIRECTORY", b.Cache, x.CacheDirectory, x.CacheDirectoryMode, 239, true},
+		{"LogsDirectory", "LOGS_DIRECTORY", b.Logs, x.LogsDirectory, x.LogsDirectoryMode, 240, true},
+		{"ConfigurationDirectory", "CONFIGURATION_DIRECTORY", b.Config, x.ConfigurationDirectory, x.ConfigurationDirectoryMode, 241, false},
 	}
 }
 
@@ -68,9 +69,9 @@ func (in *Init) directories(x *unit.Exec, id identity) ([]string, *spawn.Failure
 	for _, k := range in.kinds(x) {
 		var paths []string
 		for _, n := range k.names {
-			p, link, err := dirPath(k.base, n)
+			p, err := dirPath(k.base, n)
 			if err == nil {
-				err = makeDir(p, link, k, id)
+				err = makeDir(p, k, id)
 			}
 			if err != nil {
 				return nil, &spawn.Failure{Status: k.status, Reason: reason.Because(reason.SetupFailed, reason.Args{
@@ -82,27 +83,46 @@ func (in *Init) directories(x *unit.Exec, id identity) ([]string, *spawn.Failure
 			env = append(env, k.env+"="+strings.Join(paths, ":"))
 		}
 	}
-	return env, nil
+	return env, in.links(x)
 }
 
-// dirPath takes NAME or NAME:LINK apart and refuses what leaves the base.
-func dirPath(base, name string) (path, link string, err error) {
-	name, link, _ = strings.Cut(name, ":")
-	for _, n := range []string{name, link} {
-		if n != "" && !filepath.IsLocal(n) {
-			return "", "", fmt.Errorf("%q leaves %s", n, base)
+// links makes the symbolic links that PATH:LINK asks for.
+func (in *Init) links(x *unit.Exec) *spawn.Failure {
+	for _, k := range in.kinds(x) {
+		for _, l := range x.DirectorySymlinks {
+			rest, ok := strings.CutPrefix(l, k.key+"=")
+			if !ok {
+				continue
+			}
+			to, link, _ := strings.Cut(rest, ":")
+			p, err := dirPath(k.base, to)
+			if err == nil {
+				link, err = dirPath(k.base, link)
+			}
+			if err == nil {
+				err = os.Symlink(p, link)
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return &spawn.Failure{Status: k.status, Reason: reason.Because(reason.SetupFailed, reason.Args{
+					"step": k.key + "=" + rest, "status": k.status, "error": err.Error()})}
+			}
 		}
 	}
-	if name == "" || filepath.Clean(name) == "." {
-		return "", "", errors.New("an empty name")
-	}
-	if link != "" {
-		link = filepath.Join(base, link)
-	}
-	return filepath.Join(base, name), link, nil
+	return nil
 }
 
-func makeDir(path, link string, k kind, id identity) error {
+// dirPath refuses what leaves the base.
+func dirPath(base, name string) (string, error) {
+	switch {
+	case name == "" || filepath.Clean(name) == ".":
+		return "", errors.New("an empty name")
+	case !filepath.IsLocal(name):
+		return "", fmt.Errorf("%q leaves %s", name, base)
+	}
+	return filepath.Join(base, name), nil
+}
+
+func makeDir(path string, k kind, id identity) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -123,15 +143,7 @@ func makeDir(path, link string, k kind, id identity) error {
 			return err
 		}
 	}
-	if err := f.Chmod(unixMode(mode)); err != nil {
-		return err
-	}
-	if link != "" {
-		if err := os.Symlink(path, link); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	return nil
+	return f.Chmod(unixMode(mode))
 }
 
 // unixMode brings sticky, setuid and setgid bits to where package os wants them.
@@ -178,10 +190,7 @@ func (in *Init) removeDirs(s *service.Service, again bool) {
 		}
 	}
 	for _, n := range x.RuntimeDirectory {
-		p, link, err := dirPath(in.bases.Runtime, n)
-		if err == nil && link != "" {
-			_ = os.Remove(link)
-		}
+		p, err := dirPath(in.bases.Runtime, n)
 		if err == nil {
 			err = os.RemoveAll(p)
 		}

@@ -27,7 +27,7 @@ func (in *Init) environ(a *attached, s *service.Service, id identity, dirs []str
 	if lang := os.Getenv("LANG"); lang != "" {
 		env.add("LANG=" + lang)
 	}
-	if x.User != "" || os.Geteuid() != 0 {
+	if x.User != "" || x.DynamicUser || os.Geteuid() != 0 {
 		env.add("HOME="+id.user.Home, "SHELL="+id.user.Shell)
 		if id.user.Name != "" {
 			env.add("USER="+id.user.Name, "LOGNAME="+id.user.Name)

@@ -37,6 +37,11 @@ func (in *Init) Prepare(s *service.Service) *reason.Reason {
 	if err := a.group.Make(); err != nil {
 		return reason.From(err)
 	}
+	a.adopted = false
+	in.killLeftovers(s)
+	if err := a.group.Limit(&s.Unit.Service.Resources); err != nil {
+		a.say("A limit is not enforced: " + err.Error())
+	}
 	return nil
 }
 
@@ -84,11 +89,16 @@ func (in *Init) Empty(s *service.Service) bool { return len(in.pids(s)) == 0 }
 
 // pids are all processes of a service.
 func (in *Init) pids(s *service.Service) []int {
-	a := in.of(s)
-	if in.groups.Tracks() {
-		return a.group.PIDs()
+	if !in.groups.Tracks() {
+		return in.treeOf(s)
 	}
-	return in.treeOf(s)
+	out := in.of(s).group.PIDs()
+	for _, p := range []*service.Proc{s.Main, s.Control} { // One that was just forked has not entered the group yet.
+		if p != nil && !slices.Contains(out, p.PID) && ticks(p.PID) == p.Ticks && alive(p.PID) {
+			out = append(out, p.PID)
+		}
+	}
+	return out
 }
 
 // Identify looks up a process that is to be a service's main process.
@@ -154,12 +164,27 @@ func (in *Init) Note(u *engine.Unit, text string) { in.attach(u).say(text) }
 func (in *Init) Down(s *service.Service, again bool) {
 	a := in.of(s)
 	a.flush()
+	in.count(a, s)
 	a.group.Remove()
 	in.removeDirs(s, again)
 	in.removeCredentials(in.credentialDir(s.Name))
 	if f := s.Unit.Service.PIDFile; f != "" {
 		_ = os.Remove(f) // systemd does so too; it may be gone.
 	}
+}
+
+// count brings the service's use of resources up to date; the tell-tale of an OOM kill is in it.
+func (in *Init) count(a *attached, s *service.Service) (oomed bool) {
+	use := a.group.Usage()
+	if n := use.OOMKills - s.OOMSeen; n > 0 {
+		s.OOMKills += n
+		s.OOMSeen = use.OOMKills
+		oomed = true
+	}
+	s.MemoryPeak = max(s.MemoryPeak, use.Peak)
+	s.MemoryCurrent = use.Current
+	s.CPUNanos = max(s.CPUNanos, use.CPUNanos)
+	return oomed
 }
 
 // Again starts a service after RestartSec=.

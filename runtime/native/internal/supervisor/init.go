@@ -33,6 +33,9 @@ type Init struct {
 	dir, runDir string
 	bases       Bases
 	began       time.Time
+	boot        string
+	stateFailed bool // The last state file could not be written: said once.
+	usageAt     time.Time
 	oomAdjusted bool // Our own oom_score_adj is low; units must not inherit that.
 	log         *slog.Logger
 	engine      *engine.Engine
@@ -141,7 +144,7 @@ func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 		dir: dir, runDir: runDir, log: log, starter: starter, poller: p, groups: cgroup.Detect(groupName(dir)),
 		events: make(chan func(), maxEvents), children: map[int]string{}, rt: map[string]*attached{},
 		dirty: map[string]bool{}, conns: map[*conn]bool{}, timer: time.NewTimer(time.Hour), done: make(chan struct{}),
-		readBuf: make([]byte, 64<<10), oomAdjusted: oomErr == nil,
+		boot: bootID(), readBuf: make([]byte, 64<<10), oomAdjusted: oomErr == nil,
 	}
 	in.engine = engine.New(in)
 	return in, nil

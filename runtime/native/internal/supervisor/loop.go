@@ -100,6 +100,10 @@ func (in *Init) finishProcess(u *engine.Unit, pid int, e *service.Ended) {
 	a := in.attach(u)
 	a.takeReport(pid, u.Service)
 	a.flush()
+	if in.count(a, u.Service) {
+		e.Starved = true
+		e.OOM = e.Signal == int(unix.SIGKILL)
+	}
 }
 
 // emptied tells services that wait for it that no process of theirs is left.
@@ -114,7 +118,22 @@ func (in *Init) emptied() {
 			service.FinalSigterm, service.FinalSigkill:
 			if in.Empty(s) {
 				s.Emptied()
+			} else {
+				in.watchRest(u)
 			}
+		}
+	}
+}
+
+// watchRest waits for processes that are not our children, because an init process before us started them.
+func (in *Init) watchRest(u *engine.Unit) {
+	a := in.attach(u)
+	if !a.adopted {
+		return // Their ends come with SIGCHLD: we are their reaper.
+	}
+	for _, pid := range in.pids(u.Service) {
+		if _, ok := a.aliens[pid]; !ok {
+			in.watchAlien(u, pid, ticks(pid))
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
+	"argosy.dev/argosy/unit"
 )
 
 // maxName is systemd's bound on a unit's name.
@@ -21,6 +24,20 @@ func (in *Init) load(r *proto.Request) *reason.Reason {
 	u := in.engine.Load(r.Unit, r.Hash, r.Def)
 	in.attach(u)
 	return nil
+}
+
+// notEnforced warns of each promised limit that this machine does not enforce.
+func (in *Init) notEnforced(r *proto.Request) []unit.Warning {
+	if r.Def == nil || r.Def.Service == nil {
+		return nil
+	}
+	var out []unit.Warning
+	not := in.groups.NotEnforced(&r.Def.Service.Resources)
+	for _, limit := range slices.Sorted(maps.Keys(not)) {
+		why := reason.Because(reason.LimitNotEnforced, reason.Args{"limit": limit, "error": not[limit]})
+		out = append(out, unit.Warning{Section: "Service", Directive: limit, Message: why.Message()})
+	}
+	return out
 }
 
 // safeName is the last check before a name becomes part of a path; package unit has checked it before.

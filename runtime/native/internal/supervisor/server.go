@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
@@ -141,6 +142,7 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 		m.V, m.PID = proto.Version, os.Getpid()
 	case proto.Load:
 		m.Error = in.load(r)
+		m.Warnings = in.notEnforced(r)
 	case proto.Unload:
 		m.Error = in.unload(r.Unit)
 	case proto.Start:
@@ -166,12 +168,31 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 
 func (in *Init) list(k *conn, r *proto.Request, m *proto.Reply) {
 	in.flushDirty()
+	in.refreshUsage()
 	k.kicked = false
 	m.Gen = in.gen
 	for _, u := range in.engine.Units() {
 		m.Names = append(m.Names, u.Name)
 		if r.Since == 0 || u.Gen > r.Since {
 			m.Evidence = append(m.Evidence, in.engine.Evidence(u))
+		}
+	}
+}
+
+// usageEvery is how old the figures of List may be.
+const usageEvery = 5 * time.Second
+
+// refreshUsage reads what running units use; that it changed is no kick's worth.
+func (in *Init) refreshUsage() {
+	if time.Since(in.usageAt) < usageEvery {
+		return
+	}
+	in.usageAt = time.Now()
+	in.gen++
+	for _, u := range in.engine.Units() {
+		if u.Service != nil && u.Up() {
+			in.count(in.attach(u), u.Service)
+			u.Gen = in.gen
 		}
 	}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,9 +51,9 @@ func (in *Init) setup(a *attached, s *service.Service, d string, c unit.Command)
 	} else if in.oomAdjusted {
 		set.OOM = new(int) // Ours is low; a unit's is not.
 	}
-	id, fail := identify(x)
+	id, fail := identify(s.Name, x)
 	set.Fail = fail
-	if !c.FullPrivileges && !c.Ambient && id.set {
+	if !c.FullPrivileges && !c.Ambient && !c.NoSetuid && id.set {
 		set.SetUser, set.UID, set.GID, set.Groups = true, id.user.UID, id.gid, id.groups
 	}
 	dirs, fail := in.directories(x, id)
@@ -96,14 +97,17 @@ func argv(c unit.Command, env []string) []string {
 }
 
 // identify looks up User=, Group= and SupplementaryGroups=.
-func identify(x *unit.Exec) (identity, *spawn.Failure) {
+func identify(name string, x *unit.Exec) (identity, *spawn.Failure) {
 	db := account.System()
 	id := identity{set: x.User != "" || x.Group != "" || len(x.SupplementaryGroups) > 0}
 	id.user = account.User{UID: os.Geteuid(), GID: os.Getegid(), Home: "/root", Shell: "/bin/sh"}
 	if os.Geteuid() != 0 {
 		id.user.Home = os.Getenv("HOME")
 	}
-	if x.User != "" {
+	switch {
+	case x.DynamicUser && os.Geteuid() == 0:
+		id.set, id.user = true, dynamicUser(db, name, x.User)
+	case x.User != "":
 		u, err := db.User(x.User)
 		if err != nil {
 			return id, missing(err, statusUser, reason.UserMissing, "user", x.User)
@@ -127,6 +131,26 @@ func identify(x *unit.Exec) (identity, *spawn.Failure) {
 		id.groups = append(id.groups, g)
 	}
 	return id, nil
+}
+
+// The numbers that systemd sets aside for DynamicUser= (systemd.io, "Users, Groups, UIDs and GIDs on systemd systems").
+const (
+	firstDynamic = 61184
+	lastDynamic  = 65519
+)
+
+// dynamicUser is DynamicUser=: a number of its own, made from the name, so that it is the same in every run.
+func dynamicUser(db account.DB, unitName, user string) account.User {
+	if user == "" {
+		user = strings.TrimSuffix(unitName, ".service")
+	}
+	if u, err := db.User(user); err == nil {
+		return u // A user that is there is taken, as systemd does.
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(user)) // Never fails (hash.Hash).
+	n := firstDynamic + int(h.Sum32()%(lastDynamic-firstDynamic+1))
+	return account.User{Name: user, UID: n, GID: n, Home: "/", Shell: "/usr/sbin/nologin"}
 }
 
 func missing(err error, status int, code reason.Code, key, name string) *spawn.Failure {
