@@ -171,3 +171,19 @@ func deadline(t *testing.T) context.Context {
 const sleepUnit = "[Service]\nExecStart=/bin/sleep infinity\n"
 
 func text(s string) *string { return &s }
+
+// seen waits until the API shows a revision: a watch since it is synced.
+func (h *harness) seen(revision int64) {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(deadline(h.t))
+	defer cancel()
+	updates, err := h.client.Watch(ctx, revision, "no-unit-of-this-name")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for u := range updates {
+		if u.Synced {
+			return
+		}
+	}
+}
