@@ -19,16 +19,20 @@ func (a *Agent) act(ctx context.Context, now time.Time) error {
 	names := a.names(func(s *slot) bool {
 		return s.dirty || !s.due.IsZero() && !s.due.After(now) || !s.placed && s.evidence != nil && !s.held
 	})
-	settle := false
 	for _, name := range names {
+		a.slots[name].retry = false
 		changed, err := a.load(ctx, a.slots[name])
-		settle = settle || changed
+		a.unsettled = a.unsettled || changed
 		errs = append(errs, err)
 	}
-	if settle {
+	if a.unsettled {
 		if err := a.Runtime.Settle(ctx); err != nil {
+			for _, name := range names {
+				a.slots[name].retry = true
+			}
 			return errors.Join(append(errs, fmt.Errorf("settle the %s runtime: %w", a.Runtime.Name(), err))...)
 		}
+		a.unsettled = false
 	}
 	for _, name := range names {
 		s := a.slots[name]
@@ -52,17 +56,20 @@ func (a *Agent) load(ctx context.Context, s *slot) (changed bool, err error) {
 		}
 	}
 	if s.evidence != nil && s.evidence.Hash == s.unit.Hash() {
-		s.loaded = true
+		if s.unloaded {
+			s.refused, s.unloaded = nil, false
+		}
 		return false, nil
 	}
-	if s.refused != nil && s.refused.Cure() == reason.Permanent && s.status.For == s.wanted.Revision && s.evidence == nil {
-		return false, nil // Refused once and nobody has changed it since.
+	if s.unloaded && s.refused.Cure() == reason.Permanent && s.refusedFor == s.wanted.Revision {
+		return false, nil // Refused once and nobody has changed the wish since.
 	}
 	warnings, err := a.Runtime.Load(ctx, s.unit)
 	if err != nil {
+		s.unloaded, s.refusedFor = true, s.wanted.Revision
 		return false, a.refuse(s, "load", err)
 	}
-	s.refused = nil
+	s.refused, s.unloaded = nil, false
 	s.warnings = append(append([]unit.Warning{}, s.unit.Warnings...), warnings...)
 	return true, nil
 }
@@ -76,12 +83,10 @@ func (a *Agent) read(s *slot) bool {
 	u, err := unit.Load(unit.Name(s.name), []byte(s.wanted.Text), dropins, a.Host)
 	s.textOf = s.wanted.Revision
 	if err != nil {
-		s.refused = reason.From(err)
-		s.done = s.wanted.Orders // None of them can be carried out.
-		s.unit = nil
+		s.refused, s.unloaded, s.unit = reason.From(err), true, nil
 		return false
 	}
-	s.unit, s.refused = u, nil
+	s.unit = u
 	if s.warnings == nil && len(u.Warnings) > 0 && !s.stored {
 		s.warnings = u.Warnings
 	}
@@ -92,6 +97,7 @@ func (a *Agent) read(s *slot) bool {
 func (a *Agent) refuse(s *slot, what string, err error) error {
 	s.refused = reason.From(err)
 	if s.refused.Code == reason.RuntimeDown {
+		s.retry = true
 		return fmt.Errorf("%s %s: %w", what, s.name, err)
 	}
 	a.Log.Warn("the runtime refuses a unit", "unit", s.name, "what", what, "reason", s.refused.Code, "error", err)
@@ -100,7 +106,16 @@ func (a *Agent) refuse(s *slot, what string, err error) error {
 
 // carryOut brings one placed unit to its wish and carries out its orders.
 func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
-	if s.wanted == nil || s.unit == nil || s.refused != nil && !s.ordersOpen() {
+	if s.wanted == nil {
+		return nil
+	}
+	if s.unloaded {
+		if !s.retry {
+			s.drop()
+		}
+		return nil
+	}
+	if s.refused != nil && !s.ordersOpen() && !s.waits() {
 		return nil
 	}
 	s.recognize()
@@ -111,7 +126,7 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 	}
 	o, d := s.wanted.Orders, s.done
 	restart := o.Restart > d.Restart && s.known
-	start := fresh || o.Start > d.Start || s.desired != cluster.Launched && s.known || !s.known && s.evidence.Invocation == ""
+	start := fresh || s.refused != nil || o.Start > d.Start || s.desired != cluster.Launched && s.known || !s.known && s.evidence.Invocation == ""
 	var err error
 	switch {
 	case restart:
@@ -138,6 +153,17 @@ func (s *slot) ordersOpen() bool {
 	o := s.orders()
 	return o.Start > s.done.Start || o.Restart > s.done.Restart || s.evidence == nil
 }
+
+// drop notes that the orders of a unit that could not be loaded will not be carried out: the status says why.
+func (s *slot) drop() {
+	kill, signal, trigger := s.done.Kill, s.done.Signal, s.done.Trigger
+	s.done = s.wanted.Orders
+	s.done.Kill, s.done.Signal, s.done.Trigger = kill, signal, trigger
+	s.known = true
+}
+
+// waits tells whether what speaks against a start may pass by itself.
+func (s *slot) waits() bool { return s.refused.Cure() == reason.Transient || s.refused.Has("leaving") }
 
 // ack notes that the present wish was carried out, but for the orders that are written before they are done (see tell).
 func (s *slot) ack(o cluster.Orders) {
@@ -197,6 +223,7 @@ func (a *Agent) begin(ctx context.Context, s *slot, now time.Time, restart bool)
 func (a *Agent) refuseOrder(s *slot, what string, err error) error {
 	r := reason.From(err)
 	if r.Code == reason.RuntimeDown {
+		s.retry = true
 		return fmt.Errorf("%s %s: %w", what, s.name, err)
 	}
 	a.Log.Warn("an order was refused", "unit", s.name, "order", what, "reason", r.Code, "error", err)
@@ -242,6 +269,6 @@ func (a *Agent) remove(ctx context.Context, s *slot, now time.Time) error {
 	if err := a.Runtime.Unload(ctx, s.name); err != nil {
 		return a.refuseOrder(s, "unload", err)
 	}
-	s.evidence, s.loaded = nil, false
+	s.evidence = nil
 	return nil
 }

@@ -55,7 +55,8 @@ type Agent struct {
 	mu        sync.Mutex // Guards kicked and next.
 	kicked    bool       // The runtime or the prober has kicked since the last List.
 	next      time.Duration
-	first     bool // No pass was completed yet.
+	again     bool // The last pass left something over.
+	unsettled bool // Units were loaded and the runtime has not settled them.
 	braked    int  // Units that the brake held back in the last pass, for the condition and for logging once.
 	running   int
 	recordOut bool // The machine's record has to be written.
@@ -72,7 +73,7 @@ func New(c Config) *Agent {
 	if c.Sockets == nil {
 		c.Sockets = noSockets
 	}
-	return &Agent{Config: c, slots: map[string]*slot{}, kick: make(chan struct{}, 1), first: true, recordOut: c.Record != nil}
+	return &Agent{Config: c, slots: map[string]*slot{}, kick: make(chan struct{}, 1), recordOut: c.Record != nil}
 }
 
 // Kick is signalled when a pass is due: the view, the runtime or a health check has news. Somebody has to run Forward.

@@ -23,7 +23,7 @@ func (a *Agent) Pass(ctx context.Context) error {
 	}
 	looked := a.look()
 	now := a.Now()
-	if !a.takeKicked() && looked == onlyOwnWords && !a.isDue(now) {
+	if !a.takeKicked() && looked == onlyOwnWords && !a.again && !a.isDue(now) {
 		return nil // The store echoes our own statuses.
 	}
 	errs := []error{a.list(ctx, now)}
@@ -31,9 +31,10 @@ func (a *Agent) Pass(ctx context.Context) error {
 		errs = append(errs, a.act(ctx, now))
 	}
 	errs = append(errs, a.tell(ctx, now, errs[0]), a.keepRecord(ctx))
-	a.first = false
 	a.rest()
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	a.again = err != nil
+	return err
 }
 
 // looked is what a look at the view found.

@@ -22,16 +22,18 @@ type slot struct {
 	elsewhere bool            // A later placement on another machine is committed.
 
 	// What was made of it.
-	textOf   int64 // Revision of the wish whose text unit is.
-	unit     *unit.Unit
-	loaded   bool            // The runtime has unit.
-	refused  *reason.Reason  // Why the runtime does not have it, or did not take the last order.
-	warnings []unit.Warning  // Of the unit and of the runtime; nil: as in status.
-	done     cluster.Orders  // Orders carried out.
-	desired  cluster.Desired // The wish that was last carried out; "": none.
-	known    bool            // There is or was a status, or an order was carried out.
-	removing bool            // It is on its way out.
-	stopped  time.Time       // When it was last stopped as asked.
+	textOf     int64 // Revision of the wish whose text unit is.
+	unit       *unit.Unit
+	refused    *reason.Reason  // Why the runtime does not have it, or did not take the last order.
+	unloaded   bool            // It was the load that was refused…
+	refusedFor int64           // …of this revision.
+	retry      bool            // The runtime was away: again in the next pass.
+	warnings   []unit.Warning  // Of the unit and of the runtime; nil: as in status.
+	done       cluster.Orders  // Orders carried out.
+	desired    cluster.Desired // The wish that was last carried out; "": none.
+	known      bool            // There is or was a status, or an order was carried out.
+	removing   bool            // It is on its way out.
+	stopped    time.Time       // When it was last stopped as asked.
 
 	// What the runtime says.
 	evidence *cluster.Evidence
@@ -116,7 +118,6 @@ func (s *slot) see(e *cluster.Evidence, now time.Time) bool {
 	was := s.evidence
 	s.evidence = e
 	if e == nil {
-		s.loaded = false
 		return was != nil
 	}
 	if e.Invocation != s.upRun || e.Active != "active" && e.Active != "reloading" {

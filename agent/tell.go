@@ -24,18 +24,19 @@ func (a *Agent) tell(ctx context.Context, now time.Time, away error) error {
 	budget := newBudget(now, a.Now)
 	for _, name := range a.names(func(s *slot) bool { return s.dirty || s.probed(a) || !s.due.IsZero() && !s.due.After(now) }) {
 		s := a.slots[name]
+		s.retry = s.retry || away != nil
 		if s.gone() {
 			if s.stored {
 				changes, about, said = append(changes, store.Delete(cluster.StatusKey(a.Machine, name))), append(about, s), append(said, cluster.Status{})
 			} else {
-				s.dirty = false
+				s.dirty = s.retry
 			}
 			continue
 		}
 		st, due, write := a.word(ctx, s, now, away, budget)
 		s.due = due
 		if !write {
-			s.dirty = s.dirty && away != nil
+			s.dirty = s.retry
 			continue
 		}
 		changes, about, said = append(changes, store.Put(cluster.StatusKey(a.Machine, name), st)), append(about, s), append(said, st)
@@ -69,7 +70,7 @@ func (a *Agent) write(ctx context.Context, now time.Time, changes []store.Change
 
 // wrote notes a status that is in the store, and does the orders that are done after they are written.
 func (a *Agent) wrote(ctx context.Context, s *slot, st cluster.Status, deleted bool, now time.Time) error {
-	s.dirty, s.written = false, now
+	s.dirty, s.written = s.retry, now
 	if deleted {
 		s.stored, s.known, s.status, s.done, s.desired = false, false, cluster.Status{}, cluster.Orders{}, ""
 		s.stopped, s.tail, s.refused, s.unit = time.Time{}, tail{}, nil, nil
@@ -214,7 +215,7 @@ func evidenceWords(st *cluster.Status, e *cluster.Evidence) {
 // major is a transition: people wait for it, so it is written at once.
 func major(a, b cluster.Status) bool {
 	return a.State != b.State || a.Final != b.Final || a.For != b.For || a.Done != b.Done || a.Desired != b.Desired || a.Epoch != b.Epoch ||
-		code(a.Reason) != code(b.Reason) || len(a.LogTail) == 0 && len(b.LogTail) > 0 || !a.Next.Equal(b.Next)
+		code(a.Reason) != code(b.Reason) || len(a.LogTail) == 0 && len(b.LogTail) > 0 || a.Hash != b.Hash || !a.Next.Equal(b.Next)
 }
 
 func code(r *reason.Reason) reason.Code {
