@@ -101,8 +101,8 @@ func (a *API) handler(rt route) http.Handler {
 
 func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	p := peerOf(r.Context())
-	if !p.limiter.Allow() {
-		return reason.Because(reason.TooMany, reason.Args{"what": "requests a second on one connection", "have": ratePerSecond})
+	if err := p.pace(r.Context()); err != nil {
+		return err
 	}
 	if err := foreign(r); err != nil {
 		return err

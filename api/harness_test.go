@@ -187,3 +187,9 @@ func (h *harness) seen(revision int64) {
 		}
 	}
 }
+
+var person = store.Writer{Role: store.Person, ID: "test"}
+
+func put(name string, desired cluster.Desired) store.Change {
+	return store.Put(cluster.UnitKey(name), cluster.Wanted{Name: name, Text: sleepUnit, Desired: desired, At: at})
+}

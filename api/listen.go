@@ -29,8 +29,9 @@ const (
 	dialTimeout    = time.Second // Whether somebody answers on a socket that is already there.
 	maxSocketPath  = 107         // sun_path of unix(7), without its closing zero.
 	closeTimeout   = 5 * time.Second
-	ratePerSecond  = 50
-	rateBurst      = 100
+	ratePerSecond  = 500 // Requests of one connection; what comes faster waits,
+	rateBurst      = 500
+	maxPace        = time.Second      // but not longer than this.
 	writeTimeout   = 30 * time.Second // Of one write to a slow reader.
 	requestTimeout = 30 * time.Second // Of a request that is not a stream.
 )
@@ -152,6 +153,27 @@ func giveToGroup(path, group string) error {
 type peer struct {
 	who     string
 	limiter *rate.Limiter
+}
+
+// pace slows a connection down that asks too fast, and refuses what would have to wait too long.
+func (p *peer) pace(ctx context.Context) error {
+	r := p.limiter.Reserve()
+	wait := r.Delay()
+	switch {
+	case !r.OK() || wait > maxPace:
+		r.Cancel()
+		return reason.Because(reason.TooMany, reason.Args{"what": "requests a second on one connection", "have": ratePerSecond})
+	case wait == 0:
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 type peerKey struct{}
