@@ -44,7 +44,8 @@ func (e *edit) size() int {
 	return n
 }
 
-// decide asks the planner and translates its changes into edits.
+// decide asks the planner and translates its changes into edits. What the store holds is remembered as if they were
+// written already: if they are not, everything is built anew.
 func (l *Leader) decide() []edit {
 	var edits []edit
 	changed := map[string]bool{}
@@ -55,12 +56,14 @@ func (l *Leader) decide() []edit {
 		}
 		if e := l.translate(c); e.size() > 0 {
 			edits = append(edits, e)
+			l.remember(e)
 		}
 	}
 	edits = append(edits, l.stopLingering(changed)...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
 			edits = append(edits, edit{unit: name, order: leaving, why: l.bad[name]})
+			l.unplaced[name] = l.bad[name]
 		}
 	}
 	slices.SortStableFunc(edits, func(a, b edit) int { return a.order - b.order })
@@ -166,6 +169,7 @@ func (l *Leader) stopLingering(changed map[string]bool) []edit {
 			e.why = why
 		}
 		edits = append(edits, e)
+		l.remember(e)
 	}
 	return edits
 }
@@ -186,7 +190,7 @@ func (l *Leader) write(ctx context.Context, edits []edit) error {
 	return nil
 }
 
-// commit writes one transaction and remembers what the store holds now. The epoch is the revision before the
+// commit writes one transaction. The epoch is the revision before the
 // write: it grows with every move, also over withdrawals and changes of the leader.
 func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	now := l.cfg.Now()
@@ -200,11 +204,10 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 			e.put.Epoch, e.put.At = l.chain, now
 			changes = append(changes, store.Put(cluster.PlacementKey(e.put.Machine, e.put.Unit), e.put))
 		}
-		switch {
-		case e.why != nil:
-			changes = append(changes, store.Put(cluster.UnplacedKey(e.unit), cluster.Placement{Unit: e.unit, Reason: e.why, At: now}))
-		case e.clear:
-			changes = append(changes, store.Delete(cluster.UnplacedKey(e.unit)))
+		if e.why != nil {
+			changes = set(changes, store.Put(cluster.UnplacedKey(e.unit), cluster.Placement{Unit: e.unit, Reason: e.why, At: now}))
+		} else if e.clear {
+			changes = set(changes, store.Delete(cluster.UnplacedKey(e.unit)))
 		}
 	}
 	rev, err := l.cfg.Store.Write(ctx, l.by, changes...)
@@ -212,10 +215,18 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 		return err
 	}
 	l.chain = rev
-	for _, e := range edits {
-		l.remember(e)
-	}
 	return nil
+}
+
+// set adds a change, or takes the place of one of the same key: of a global unit's edits the last one counts.
+func set(changes []store.Change, c store.Change) []store.Change {
+	for i := len(changes) - 1; i >= 0; i-- {
+		if changes[i].Key == c.Key {
+			changes[i] = c
+			return changes
+		}
+	}
+	return append(changes, c)
 }
 
 func (l *Leader) remember(e edit) {
