@@ -43,6 +43,7 @@ func startInit(ctx context.Context, opt Options) error {
 	}
 	defer func() { _ = r.Close() }()
 	argv := append(append([]string(nil), opt.Init[1:]...), "-dir", opt.Dir, "-run-dir", opt.RunDir)
+	argv = append(argv, baseFlags(opt.Bases)...)
 	cmd := exec.Command(opt.Init[0], argv...) //nolint:noctx // It has to outlive us.
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = "/", out, out, []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -78,4 +79,16 @@ func makeDirs(opt Options) error {
 		return err
 	}
 	return os.MkdirAll(opt.RunDir, 0o711)
+}
+
+func baseFlags(b Bases) []string {
+	var out []string
+	for _, f := range []struct{ flag, value string }{
+		{"-runtime-base", b.Runtime}, {"-state-base", b.State}, {"-cache-base", b.Cache}, {"-logs-base", b.Logs}, {"-config-base", b.Config},
+	} {
+		if f.value != "" {
+			out = append(out, f.flag, f.value)
+		}
+	}
+	return out
 }

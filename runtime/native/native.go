@@ -36,7 +36,16 @@ type Options struct {
 	// Init is the command line that starts the init process, such as {"/proc/self/exe", InitName}.
 	Init []string
 	Log  *slog.Logger
+	// Bases are where RuntimeDirectory= and its like are made; empty fields mean DefaultBases.
+	// They have to agree with the unit.Host that specifiers such as %t are expanded with.
+	Bases Bases
 }
+
+// Bases are the folders below which RuntimeDirectory=, StateDirectory=, … are made (systemd.exec(5), table 2).
+type Bases = supervisor.Bases
+
+// DefaultBases are systemd's own: /run, /var/lib, /var/cache, /var/log, /etc, and the user's when we are not root.
+func DefaultBases() Bases { return supervisor.SystemBases() }
 
 // Entry handles the command lines by which this package starts its own helpers. A main, and the TestMain of a test
 // that uses this package, calls it first with os.Args and exits with code when it was handled.

@@ -16,6 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	agentMain()
 	runtimetest.NotifyMain()
 	if handled, code := Entry(os.Args, os.Stderr); handled {
 		os.Exit(code)
@@ -34,6 +35,10 @@ func open(t *testing.T) *Runtime {
 		t.Fatal(err)
 	}
 	opt := Options{Dir: dir + "/data", RunDir: dir + "/run", Init: []string{"/proc/self/exe", InitName}, Log: slog.New(slog.DiscardHandler)}
+	if err := os.Chmod(dir, 0o755); err != nil { // Users of the tests have to reach what is theirs.
+		t.Fatal(err)
+	}
+	opt.Bases = Bases{Runtime: dir + "/base/run", State: dir + "/base/state", Cache: dir + "/base/cache", Logs: dir + "/base/log", Config: dir + "/base/etc"}
 	r, err := Open(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)

@@ -118,6 +118,9 @@ func identify(name string, x *unit.Exec) (identity, *spawn.Failure) {
 	id.gid = id.user.GID
 	if x.Group != "" {
 		g, err := db.Group(x.Group)
+		if x.DynamicUser && errors.Is(err, account.ErrUnknown) {
+			g, err = id.user.GID, nil // Made with the user.
+		}
 		if err != nil {
 			return id, missing(err, statusGroup, reason.GroupMissing, "group", x.Group)
 		}
