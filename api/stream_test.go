@@ -185,7 +185,7 @@ func TestListen(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode() != os.ModeSocket|0o660 {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
-	go func() { // Somebody answers.
+	go func(l net.Listener) { // Somebody answers.
 		for {
 			c, err := l.Accept()
 			if err != nil {
@@ -193,7 +193,7 @@ func TestListen(t *testing.T) {
 			}
 			_ = c.Close()
 		}
-	}()
+	}(l)
 	if _, err := api.Listen(path, ""); err == nil || !strings.Contains(err.Error(), "another argosy answers") {
 		t.Errorf("a second listener: %v", err)
 	}
