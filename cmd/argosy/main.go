@@ -44,11 +44,3 @@ func start(argv []string) int {
 		termSize: terminalSize, node: runNode,
 	})
 }
-
-// runNode is argosy up.
-func runNode(ctx context.Context, c upConfig) error {
-	return node.Run(ctx, node.Config{
-		Data: c.data, Socket: c.socket, Name: c.name, Metadata: c.metadata, Capacity: c.capacity, Runtime: c.runtime,
-		StopUnits: c.stopUnits, Version: version, Log: c.log, Ready: c.ready,
-	})
-}
