@@ -182,9 +182,8 @@ func (l *loader) take(setters map[string]setter) bool {
 // judged when the instance is loaded.
 func (l *loader) takeTemplate(set setter) bool {
 	warnings, errs := len(l.u.Warnings), len(l.errs)
-	if !set(l, l.opt.Value) {
-		l.u.Warnings, l.errs = l.u.Warnings[:warnings], l.errs[:errs]
-	}
+	set(l, l.opt.Value)
+	l.u.Warnings, l.errs = l.u.Warnings[:warnings], l.errs[:errs]
 	return true
 }
 
