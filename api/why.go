@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -283,7 +282,7 @@ func changed(in whyInput) []string {
 			break
 		}
 	}
-	slices.SortStableFunc(picked, func(a, b wire.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortStableFunc(picked, func(a, b wire.Event) int { return a.At.Compare(b.At) })
 	out := make([]string, 0, len(picked)+1)
 	for _, e := range picked {
 		line := clock(e.At, in.now) + " " + e.Unit + ": " + e.Message
@@ -346,7 +345,7 @@ func try(in whyInput) []string {
 	if isFine(a) {
 		return out
 	}
-	if ran(a) {
+	if ran(a) && !strings.Contains(a.Reason.Hint(), "argosy journal") {
 		add("argosy journal " + a.Unit)
 	}
 	switch {
