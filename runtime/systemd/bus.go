@@ -28,6 +28,9 @@ const (
 
 	// callTimeout bounds one call of PID 1; a daemon-reload of a busy machine is the longest.
 	callTimeout = 90 * time.Second
+	// dialTries and dialTimeout bound the making of a connection.
+	dialTries   = 3
+	dialTimeout = 5 * time.Second
 	// signalBuffer is how many signals may wait to be looked at; the D-Bus library keeps the rest.
 	signalBuffer = 512
 )
@@ -74,20 +77,37 @@ func (b *bus) connection() (*dbus.Conn, error) {
 	if b.conn != nil && b.conn.Connected() {
 		return b.conn, nil
 	}
+	var err error
+	for range dialTries {
+		var conn *dbus.Conn
+		if conn, err = b.dial(); err == nil {
+			b.conn = conn
+			return conn, nil
+		}
+	}
+	return nil, down(err)
+}
+
+// dial makes a connection and says the first words on it. PID 1 (systemd 252) at times does not see a first message
+// that comes together with the end of the authentication, until a second one comes: measured, 1 in 6 with a short
+// message. So two are sent, and the wait is short.
+func (b *bus) dial() (*dbus.Conn, error) {
 	conn, err := dbus.Dial("unix:path="+privateSocket, dbus.WithContext(b.ctx))
 	if err != nil {
-		return nil, down(err)
+		return nil, err
 	}
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))}); err != nil {
-		return nil, down(errors.Join(err, conn.Close()))
+		return nil, errors.Join(err, conn.Close())
 	}
 	signals := make(chan *dbus.Signal, signalBuffer)
 	conn.Signal(signals)
-	call := conn.Object(busName, managerPath).Call(managerIface+".Subscribe", 0)
-	if call.Err != nil {
-		return nil, down(errors.Join(call.Err, conn.Close()))
+	ctx, cancel := context.WithTimeout(b.ctx, dialTimeout)
+	defer cancel()
+	manager := conn.Object(busName, managerPath)
+	manager.GoWithContext(ctx, propsIface+".Get", 0, nil, managerIface, "Version")
+	if call := manager.CallWithContext(ctx, managerIface+".Subscribe", 0); call.Err != nil {
+		return nil, errors.Join(call.Err, conn.Close())
 	}
-	b.conn = conn
 	b.wg.Go(func() { b.listen(signals) })
 	return conn, nil
 }

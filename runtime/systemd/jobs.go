@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -66,7 +67,7 @@ func (r *Runtime) job(ctx context.Context, method string, u *unit.Unit) error {
 			return reason.Because(reason.DependencyFailed, reason.Args{"dependency": dep, "kind": kindOf(u, dep), "state": "not-found"})
 		}
 	}
-	if e, ok := err.(dbus.Error); ok { //nolint:errorlint // call gives it as it is.
+	if e, ok := errors.AsType[dbus.Error](err); ok {
 		return reason.Because(reason.CannotStart, reason.Args{"error": e.Error()})
 	}
 	return err
@@ -133,6 +134,9 @@ func (r *Runtime) Kill(ctx context.Context, name string, signal int) error {
 	err := r.bus.call(ctx, "KillUnit", []any{name, "all", int32(signal)})
 	if isBusError(err, "NoSuchUnit", "NoSuchProcess") {
 		return nil
+	}
+	if e, ok := errors.AsType[dbus.Error](err); ok && e.Name == "org.freedesktop.DBus.Error.NotSupported" {
+		return reason.Because(reason.Unsupported, reason.Args{"what": name + " has no processes of its own"})
 	}
 	return r.asked("kill", name, err)
 }
