@@ -1,0 +1,144 @@
+package api_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/wire"
+)
+
+// running puts a unit of 100M on m1.
+func (h *harness) running(name string) {
+	h.t.Helper()
+	lead := leads(h.store)
+	rev := h.apply(wire.Change{Name: name, Text: text(sleepUnit + "MemoryMax=100M\n[X-Argosy]\nCPURequest=0.5\n"), Desired: cluster.Launched}).Revision
+	h.write(lead, store.Put(cluster.PlacementKey(m1, name), cluster.Placement{Unit: name, Machine: m1, Epoch: 1, At: at,
+		Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1})}))
+	h.seen(h.status(name, rev, cluster.Healthy, reason.Because(reason.Healthy, nil)))
+}
+
+func TestMachines(t *testing.T) {
+	h, ctx := start(t), deadline(t)
+	h.machine()
+	h.running("a.service")
+	h.running("b.service")
+	list, err := h.client.Machines(ctx)
+	if err != nil || len(list.Machines) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	m := list.Machines[0]
+	if m.Promised.Memory != 200<<20 || m.Promised.CPU != 1000 || m.Units != 2 || !m.Alive || m.Allocatable.Memory != 1<<30 || m.Cordoned {
+		t.Errorf("m1 is %+v", m)
+	}
+	yes, ssd, none := true, "ssd", ""
+	d, err := h.client.PatchMachine(ctx, "m1", wire.MachinePatch{Cordoned: &yes, Metadata: map[string]*string{"disk": &ssd, "zone": &none}})
+	if err != nil || !d.Cordoned || len(d.Metadata) != 1 || d.Metadata["disk"] != "ssd" {
+		t.Errorf("patched: %+v, %v", d, err)
+	}
+	if d, err = h.client.PatchMachine(ctx, m1[:8], wire.MachinePatch{Metadata: map[string]*string{"zone": nil}}); err != nil || !d.Cordoned || d.Metadata["zone"] != "a" {
+		t.Errorf("patched back: %+v, %v", d, err)
+	}
+	_, err = h.client.Machine(ctx, "m7")
+	if r, ok := errors.AsType[*reason.Reason](err); !ok || r.Code != reason.NoSuchMachine {
+		t.Errorf("a machine that is not there: %v", err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	h := start(t)
+	h.machine()
+	h.running("a.service")
+	h.apply(wire.Change{Name: "b.service", Text: text(sleepUnit)})
+	_, _, body := h.do("GET", "/metrics", "")
+	for _, line := range []string{
+		`argosy_build_info{go="`, `argosy_unit_state{state="healthy"} 1`, `argosy_unit_state{state="stopped"} 1`, `argosy_unit_state{state="failed"} 0`,
+		`argosy_units{reason="healthy"} 1`, `argosy_units{reason="not-started"} 1`, `argosy_machine_up{machine="m1"} 1`,
+		`argosy_machine_memory_allocatable_bytes{machine="m1"} 1.073741824e+09`, `argosy_machine_memory_requested_bytes{machine="m1"} 1.048576e+08`,
+		`argosy_machine_cpu_requested_cores{machine="m1"} 0.5`, `argosy_api_requests_total{call="applyUnits",code="200"} 2`, `argosy_api_watches 0`,
+	} {
+		if !strings.Contains(body, line) {
+			t.Errorf("no %s in\n%s", line, body)
+		}
+	}
+	if strings.Contains(body, "a.service") {
+		t.Error("a unit's name is a label: the number of series has no bound")
+	}
+}
+
+// TestEvents: what happened is listed and followed, and numbers resume.
+func TestEvents(t *testing.T) {
+	h, ctx := start(t), deadline(t)
+	h.machine()
+	h.running("a.service")
+	list, err := h.client.Events(ctx, 0, "a", 0)
+	if err != nil || len(list.Events) < 3 || list.Events[0].Message != "submitted, start by "+h.wanted("a.service").By {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	enough := errors.New("enough")
+	go func() {
+		if _, err := h.client.Destroy(ctx, "a.service", nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	var got []string
+	err = h.client.FollowEvents(ctx, list.Last, "", func(e wire.Event) error {
+		got = append(got, e.Message)
+		return enough
+	})
+	if !errors.Is(err, enough) || !strings.HasPrefix(got[0], "destroyed by ") {
+		t.Errorf("followed %q, %v", got, err)
+	}
+	few, err := h.client.Events(ctx, 0, "", 2)
+	if err != nil || len(few.Events) != 2 || few.Last != few.Events[1].Seq {
+		t.Errorf("two events: %+v, %v", few, err)
+	}
+}
+
+// TestWhyOverTheWire: the gathered parts come together.
+func TestWhyOverTheWire(t *testing.T) {
+	h, ctx := start(t), deadline(t)
+	h.machine()
+	h.running("web@1.service")
+	h.running("web@2.service")
+	rev := h.wanted("web@2.service").Revision
+	h.journal.lines = []cluster.Line{{Text: "starting"}, {Text: "boom"}}
+	h.seen(h.status("web@2.service", rev, cluster.Failed, reason.Because(reason.Exit, reason.Args{"status": 1, "uptime": 10})))
+	w, err := h.client.Why(ctx, "web@2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(w.Cause, "exit 1") || len(w.Compare) == 0 || len(w.Changed) == 0 || len(w.Placed) == 0 || len(w.Timeline) < 3 || len(w.Log) != 2 || len(w.Try) == 0 {
+		t.Errorf("%+v", w)
+	}
+	if w, err = h.client.Why(ctx, "web@1"); err != nil || !strings.Contains(w.Headline, "nothing wrong") || w.Cause != "" || w.Log != nil {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+func TestHealthAndVersion(t *testing.T) {
+	h, ctx := start(t), deadline(t)
+	v, err := h.client.Version(ctx)
+	if err != nil || v.Version != "1.2.3" || v.Machine != m1 || v.API != "v1" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	h.machine()
+	h.running("a.service")
+	health, err := h.client.Health(ctx)
+	if err != nil || !health.OK || health.Units != 1 || health.Machines != 1 {
+		t.Errorf("%+v, %v", health, err)
+	}
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	health, err = h.client.Health(ctx)
+	if err != nil || health.OK || health.Store == nil || health.Store.Reason.Code != reason.StoreUnavailable {
+		t.Errorf("without a store: %+v, %v", health, err)
+	}
+	if list, err := h.client.Units(ctx); err != nil || len(list.Units) != 1 {
+		t.Errorf("without a store the last picture is shown: %+v, %v", list, err)
+	}
+}
