@@ -51,22 +51,45 @@ func (l *link) down(err error) error {
 	return reason.Because(reason.RuntimeDown, reason.Args{"runtime": "native", "error": err.Error()})
 }
 
+// errBroke: the connection ended before the answer came.
+var errBroke = errors.New("the connection broke before the answer")
+
 // call sends a request and waits for its reply.
 func (l *link) call(ctx context.Context, r *proto.Request) (*proto.Reply, error) {
 	m, _, err := l.callConn(ctx, r)
 	return m, err
 }
 
+// callConn also tells over which connection the reply came. What may be done twice is tried once more when the init
+// process died over it.
 func (l *link) callConn(ctx context.Context, r *proto.Request) (*proto.Reply, net.Conn, error) {
+	m, c, err := l.try(ctx, r)
+	if errors.Is(err, errBroke) {
+		switch r.Op {
+		case proto.Restart, proto.Reload, proto.Kill, proto.Shutdown:
+		default:
+			m, c, err = l.try(ctx, r)
+		}
+	}
+	if errors.Is(err, errBroke) {
+		err = l.down(err)
+	}
+	return m, c, err
+}
+
+func (l *link) try(ctx context.Context, r *proto.Request) (*proto.Reply, net.Conn, error) {
 	c, err := l.connect(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if r.Op == proto.List && c != l.pictured {
+		r.Since = 0 // Another init process counts for itself.
 	}
 	ch := make(chan *proto.Reply, 1)
 	l.mu.Lock()
 	if l.conn != c {
 		l.mu.Unlock()
-		return nil, nil, l.down(errors.New("the connection broke"))
+		return nil, nil, errBroke
 	}
 	l.nextID++
 	r.ID = l.nextID
@@ -75,13 +98,13 @@ func (l *link) callConn(ctx context.Context, r *proto.Request) (*proto.Reply, ne
 	l.mu.Unlock()
 	if err != nil {
 		l.drop(c)
-		return nil, nil, l.down(err)
+		return nil, nil, errBroke
 	}
 	select {
 	case m, ok := <-ch:
 		switch {
 		case !ok:
-			return nil, nil, l.down(errors.New("the connection broke before the answer"))
+			return nil, nil, errBroke
 		case m.Error != nil:
 			return nil, nil, m.Error
 		}
@@ -215,13 +238,6 @@ func (l *link) close() {
 func (l *link) list(ctx context.Context) ([]cluster.Evidence, error) {
 	l.listing.Lock()
 	defer l.listing.Unlock()
-	c, err := l.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if c != l.pictured {
-		l.gen = 0 // Another init process counts for itself.
-	}
 	m, c, err := l.callConn(ctx, &proto.Request{Op: proto.List, Since: l.gen})
 	if err != nil {
 		return nil, err

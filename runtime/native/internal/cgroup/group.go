@@ -54,7 +54,7 @@ func (g *Group) folders() []string {
 // Make makes the group.
 func (g *Group) Make() error {
 	for _, f := range g.folders() {
-		if err := os.Mkdir(f, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.MkdirAll(f, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make the unit's cgroup: %w", err)
 		}
 	}
@@ -127,6 +127,19 @@ func removeBelow(folder string) {
 		}
 		ts := unix.NsecToTimespec(int64(time.Millisecond))
 		_ = unix.Nanosleep(&ts, nil)
+	}
+}
+
+// Remove removes our folders, as far as no unit is left in them.
+func (m *Machine) Remove() {
+	folders := []string{m.unified}
+	for _, c := range sortedKeys(m.v1) {
+		folders = append(folders, m.v1[c])
+	}
+	for _, f := range folders {
+		if f != "" {
+			_ = unix.Rmdir(f) // Not empty: something still runs.
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func (p *Poller) Add(fd int, f func()) error { return p.add(fd, unix.EPOLLIN, f)
 // Once calls f one time, when fd can be read or has ended; Remove is still due.
 func (p *Poller) Once(fd int, f func()) error { return p.add(fd, unix.EPOLLIN|unix.EPOLLONESHOT, f) }
 
+// Gone calls f one time, when fd hangs up; Remove is still due.
+func (p *Poller) Gone(fd int, f func()) error { return p.add(fd, unix.EPOLLONESHOT, f) }
+
 func (p *Poller) add(fd int, events uint32, f func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -243,3 +243,10 @@ func (s *Service) Rebooted() {
 		s.State, s.Result = Dead, Success
 	}
 }
+
+// TakeOver makes a service running whose main process was found.
+func (s *Service) TakeOver(p Proc, invocation string) {
+	s.Main, s.MainKnown, s.Invocation, s.State, s.Result = &p, true, invocation, Running, Success
+	s.ActiveSince, s.Since = s.host.Now(), s.host.Now()
+	s.host.Changed(s, Running)
+}

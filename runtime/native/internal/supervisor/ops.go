@@ -93,6 +93,7 @@ func (in *Init) flushDirty() {
 
 // finish lets every agent have its last reply.
 func (in *Init) finish() {
+	in.groups.Remove()
 	var writers []*conn
 	for k := range in.conns {
 		writers = append(writers, k)

@@ -23,17 +23,18 @@ const (
 	ioctlReadWrit = 3 << 30
 )
 
-// exitOf asks the kernel how a process that is not our child ended; older kernels do not tell.
-func exitOf(fd int) service.Ended {
+// exitOf asks the kernel how a process that is not our child ended; older kernels do not tell, and none before
+// the process was reaped.
+func exitOf(fd int) (service.Ended, bool) {
 	info := pidfdInfo{Mask: pidfdInfoExit}
 	req := uintptr(ioctlReadWrit | ioctlNumber | unsafe.Sizeof(info)<<16)
 	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(unsafe.Pointer(&info)))
 	if e != 0 || info.Mask&pidfdInfoExit == 0 {
-		return service.Ended{Unknown: true}
+		return service.Ended{Unknown: true}, false
 	}
 	ws := unix.WaitStatus(info.ExitCode)
 	if ws.Signaled() {
-		return service.Ended{Signal: int(ws.Signal()), Core: ws.CoreDump()}
+		return service.Ended{Signal: int(ws.Signal()), Core: ws.CoreDump()}, true
 	}
-	return service.Ended{Status: ws.ExitStatus()}
+	return service.Ended{Status: ws.ExitStatus()}, true
 }

@@ -112,14 +112,20 @@ func (in *Init) treeOf(s *service.Service) []int {
 }
 
 func hasEnv(pid int, want string) bool {
+	k, v, _ := strings.Cut(want, "=")
+	return envOf(pid, k) == v
+}
+
+// envOf reads a variable of the environment that a process was started with.
+func envOf(pid int, key string) string {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
-		return false
+		return ""
 	}
 	for kv := range strings.SplitSeq(string(raw), "\x00") {
-		if kv == want {
-			return true
+		if k, v, _ := strings.Cut(kv, "="); k == key {
+			return v
 		}
 	}
-	return false
+	return ""
 }

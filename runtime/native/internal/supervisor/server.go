@@ -41,7 +41,7 @@ func (in *Init) accept(l net.Listener) {
 			_ = c.Close()
 			continue
 		}
-		k := &conn{in: in, c: u, out: make(chan *proto.Reply, maxReplies), written: make(chan struct{})}
+		k := &conn{in: in, c: u, out: make(chan *proto.Reply, maxReplies), written: make(chan struct{}), kicked: true}
 		if !in.do(func() { in.conns[k] = true }) {
 			_ = c.Close()
 			return

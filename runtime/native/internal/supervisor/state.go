@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/service"
@@ -112,6 +114,7 @@ func (in *Init) restore() {
 	}
 	seen := map[string]bool{}
 	var all []*kept
+	stale := map[string]bool{} // What is known of these is older than the last that was.
 	for _, n := range names {
 		base := strings.TrimSuffix(n.Name(), previous)
 		if seen[base] || !strings.HasSuffix(base, ".json") {
@@ -126,6 +129,7 @@ func (in *Init) restore() {
 				in.log.Error("a unit's state is lost", "error", err)
 				continue
 			}
+			stale[k.Name] = true
 		}
 		all = append(all, k)
 	}
@@ -133,6 +137,9 @@ func (in *Init) restore() {
 		in.adopt(k)
 	}
 	for _, k := range all {
+		if stale[k.Name] {
+			in.adoptLive(in.engine.Get(k.Name))
+		}
 		in.settleAdopted(k)
 	}
 }
@@ -184,6 +191,31 @@ func (in *Init) reopen(a *attached, s *service.Service) error {
 	return nil
 }
 
+// adoptLive takes over what runs although the state that could be read does not know it: the first process of the
+// unit that leads a session, as every process that we start does.
+func (in *Init) adoptLive(u *engine.Unit) {
+	s := u.Service
+	if s == nil || s.Main != nil && ticks(s.Main.PID) == s.Main.Ticks {
+		return
+	}
+	for _, pid := range in.pids(s) {
+		f := stat(pid)
+		if f == nil || f[3] != strconv.Itoa(pid) {
+			continue
+		}
+		s.Rebooted()
+		s.TakeOver(service.Proc{PID: pid, Ticks: ticks(pid), Directive: service.ExecStart, Path: exeOf(pid), At: time.Now()}, envOf(pid, "INVOCATION_ID"))
+		a := in.attach(u)
+		a.adopted, a.credRun = true, s.Invocation
+		a.log.SetRun(s.Invocation, pid)
+		if err := in.reopen(a, s); err != nil {
+			in.log.Error("a running unit's streams are lost", "unit", u.Name, "error", err)
+		}
+		in.Say(s, "Taken over as it runs: its state file was not good.")
+		return
+	}
+}
+
 // settleAdopted looks what became of the unit's processes, once every unit is there.
 func (in *Init) settleAdopted(k *kept) {
 	u := in.engine.Get(k.Name)
@@ -222,19 +254,31 @@ func (in *Init) watchAlien(u *engine.Unit, pid int, start uint64) bool {
 	}
 	a := in.attach(u)
 	a.aliens[pid] = fd
-	err = in.poller.Once(fd, func() { in.do(func() { in.alienEnded(a, pid) }) })
+	err = in.poller.Once(fd, func() { in.do(func() { in.alienEnded(a, pid, false) }) })
 	if err != nil {
 		in.log.Error("the end of a process will not be noticed", "unit", u.Name, "pid", pid, "error", err)
 	}
 	return true
 }
 
-func (in *Init) alienEnded(a *attached, pid int) {
+// reapTime is how long the reaper of a process that is not ours may take; until then its exit status is not told.
+const reapTime = 2 * time.Second
+
+// alienEnded takes in the end of a process that is not our child. late: its reaper had its time.
+func (in *Init) alienEnded(a *attached, pid int, late bool) {
 	fd, ok := a.aliens[pid]
 	if !ok {
 		return
 	}
-	e := exitOf(fd)
+	e, known := exitOf(fd)
+	if !known && !late {
+		in.poller.Remove(fd)
+		err := in.poller.Gone(fd, func() { in.do(func() { in.alienEnded(a, pid, true) }) })
+		if err == nil {
+			time.AfterFunc(reapTime, func() { in.do(func() { in.alienEnded(a, pid, true) }) })
+			return
+		}
+	}
 	in.poller.Remove(fd)
 	_ = unix.Close(fd)
 	delete(a.aliens, pid)
