@@ -86,10 +86,13 @@ func (a *Agent) Next() time.Duration {
 	return a.next
 }
 
-// Run keeps the machine right until ctx ends: Forward and the loop over Pass.
+// Run keeps the machine right until ctx ends: Forward, the loop over Pass, and the prober when it has a Run of its own.
 func (a *Agent) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.Forward(ctx) })
+	if p, ok := a.Prober.(interface{ Run(context.Context) }); ok {
+		wg.Go(func() { p.Run(ctx) })
+	}
 	a.Loop().Run(ctx)
 	wg.Wait()
 }

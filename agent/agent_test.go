@@ -587,3 +587,26 @@ func TestBehaviourTableOfTheFake(t *testing.T) {
 		t.Errorf("%+v", st.Reason)
 	}
 }
+
+func TestTheSameLastingReasonTwiceIsFinal(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		code       reason.Code
+		after      time.Duration
+	}{
+		{"start time", service("ExecStart=/fake/run ready=never", "Type=notify", "TimeoutStartSec=20s", "Restart=always"), reason.StartTimeout, 45 * time.Second},
+		{"port taken", service("ExecStart=/fake/exit status=1 after=10ms err=bind_0.0.0.0:80:_Address_already_in_use", "Restart=always", "RestartSec=2s"), reason.PortTaken, 3 * time.Second},
+		{"out of memory", service("ExecStart=/fake/oom after=20s", "MemoryMax=64M", "Restart=always"), reason.OOMKilled, 45 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.start("a.service", c.text)
+			r.run(c.after)
+			if st := r.is("a.service", cluster.Failing, c.code); !st.Final || st.Tries < 2 {
+				t.Errorf("%+v", st)
+			}
+			r.run(5 * time.Second) // The next try is on.
+			r.is("a.service", cluster.Failing, c.code)
+		})
+	}
+}

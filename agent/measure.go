@@ -37,7 +37,7 @@ type Machine struct {
 
 // Measure makes a machine's record: what it has, what is kept for the system, what it is. What cannot be read is 0 or "".
 func Measure(m Machine) cluster.Machine {
-	have := unit.Resources{CPU: int64(goruntime.NumCPU()) * 1000, Memory: memoryTotal("/"), Disk: diskTotal(m.DataDir)}
+	have := unit.Resources{CPU: int64(goruntime.NumCPU()) * 1000, Memory: memoryTotal("/"), Disk: diskFree(m.DataDir)}
 	memory := max(have.Memory/reservedShare, reservedMemory)
 	reserved := unit.Resources{CPU: have.CPU / reservedShare, Memory: min(memory, have.Memory/reservedMost), Disk: have.Disk / reservedShare}
 	override(&have.CPU, &reserved.CPU, m.Capacity.CPU)
@@ -85,12 +85,13 @@ func lines(path string) []string {
 	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
-func diskTotal(dir string) int64 {
+// diskFree is what the file system has left for us when the machine is measured.
+func diskFree(dir string) int64 {
 	var st syscall.Statfs_t
 	if dir == "" || syscall.Statfs(dir, &st) != nil {
 		return 0
 	}
-	return int64(st.Blocks) * st.Bsize //nolint:gosec // a file system beyond 8 EiB is none of ours
+	return int64(st.Bavail) * st.Bsize //nolint:gosec // a file system beyond 8 EiB is none of ours
 }
 
 // osName is PRETTY_NAME of os-release(5).

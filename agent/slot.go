@@ -41,6 +41,7 @@ type slot struct {
 	up       time.Time // When this run came up, with the monotonic clock of this process.
 	upRun    string
 	tail     tail
+	whys     map[string]*reason.Reason // Why runs ended, by invocation.
 
 	// What was said.
 	status  cluster.Status // As the store has it.
@@ -65,6 +66,20 @@ type tail struct {
 	at      time.Time
 	lines   []string
 	holders map[uint16]judge.Holder
+}
+
+// learn keeps what was judged of an ended run, for as long as the runtime keeps its exits.
+func (s *slot) learn(run string, why *reason.Reason) {
+	if run == "" || s.whys[run] != nil {
+		return
+	}
+	kept := map[string]*reason.Reason{run: why}
+	for _, x := range s.evidence.Exits {
+		if r := s.whys[x.Invocation]; r != nil {
+			kept[x.Invocation] = r
+		}
+	}
+	s.whys = kept
 }
 
 func (s *slot) want() cluster.Desired {

@@ -115,6 +115,9 @@ func (a *Agent) word(ctx context.Context, s *slot, now time.Time, away error, b 
 	}
 	out := judge.State(in)
 	a.watch(s, in)
+	if out.Why != nil && !in.Pending {
+		s.learn(out.WhyOf, out.Why)
+	}
 	if out.LookAgain > 0 {
 		due = now.Add(out.LookAgain)
 	}
@@ -150,7 +153,7 @@ func earlier(a, b time.Time) time.Time {
 func (a *Agent) input(s *slot, now time.Time) judge.Input {
 	in := judge.Input{
 		Now: now, Unit: s.unit, Desired: s.want(), Orders: s.orders(), Memory: a.memory(), Evidence: s.evidence, Up: s.up,
-		Pending: s.isPending(now), StoppedAt: s.stopped, Refused: s.refused, Log: s.tail.lines, Holders: s.tail.holders,
+		Pending: s.isPending(now), StoppedAt: s.stopped, Refused: s.refused, Log: s.tail.lines, Holders: s.tail.holders, Known: s.whys,
 	}
 	if s.wanted != nil {
 		in.By = s.wanted.By

@@ -46,6 +46,8 @@ type Input struct {
 	// Log are the last lines of the last failed run, and Holders who has the host ports that they name.
 	Log     []string
 	Holders map[uint16]Holder
+	// Known are earlier judgements of ended runs (Output.Why) by invocation: Result and log lines tell only of the last one.
+	Known map[string]*reason.Reason
 }
 
 // Health is what the health check, or the declared port, said of one run.
@@ -72,6 +74,9 @@ type Output struct {
 	// LookAgain is after how long the judgement changes by time alone; 0: only when something happens.
 	LookAgain time.Duration
 	Tries     int // Runs that ended unasked since the last start or restart order.
+	// Why the last of them ended, and its invocation: to be handed back in Input.Known. nil: none did.
+	Why   *reason.Reason
+	WhyOf string
 }
 
 // Window is how long a unit has to be up and ready without trouble before it is called healthy (Monitor=).

@@ -81,6 +81,9 @@ func group(exits []cluster.Exit) []run {
 // trouble is what the ended runs of this order say while the present one is not yet known to be better.
 // ok is false when there were too few of them.
 func (in Input) trouble(runs []run) (o Output, ok bool) {
+	if e := in.Evidence; e.Error != nil && setup(e.Error.Code) && !isUp(e) {
+		return Output{State: cluster.Failing, Reason: e.Error, Final: true}, true
+	}
 	if len(runs) == 0 {
 		return Output{}, false
 	}
@@ -180,6 +183,9 @@ func lasting(c reason.Code) bool {
 func (in Input) why(runs []run, i int) *reason.Reason {
 	r, last := runs[i], i == len(runs)-1
 	x := r.end
+	if known := in.Known[r.invocation]; known != nil {
+		return known
+	}
 	switch {
 	case x.Error != nil:
 		return x.Error

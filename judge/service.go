@@ -14,6 +14,9 @@ func (in Input) service() Output {
 	runs := in.runs()
 	o := in.byActive(runs)
 	o.Tries = len(runs)
+	if last := len(runs) - 1; last >= 0 {
+		o.Why, o.WhyOf = in.why(runs, last), runs[last].invocation
+	}
 	return o
 }
 
@@ -205,13 +208,14 @@ func (in Input) failed(runs []run) Output {
 	default:
 		o.Reason = in.why(runs, len(runs)-1)
 	}
-	if in.Evidence.Result == "start-limit-hit" && !lasting(o.Reason.Code) {
-		limit := in.limit()
-		if len(runs) == 0 {
-			o.Reason = reason.Because(reason.CrashLoop, reason.Args{"count": in.Unit.StartLimitBurst, "window": in.Unit.StartLimitInterval.Milliseconds(), "last": o.Reason.Message(), "limit": limit})
-			return o
-		}
+	switch limit := in.limit(); {
+	case in.Evidence.Result != "start-limit-hit":
+	case len(runs) > 0 && !lasting(o.Reason.Code):
 		o.Reason = in.crashLoop(runs, o.Reason, limit)
+	case len(runs) == 0 && in.Evidence.Error == nil:
+		o.Reason = reason.Because(reason.CrashLoop, reason.Args{
+			"count": in.Unit.StartLimitBurst, "window": in.Unit.StartLimitInterval.Milliseconds(), "last": "not known", "limit": limit,
+		})
 	}
 	return o
 }

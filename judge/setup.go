@@ -81,7 +81,7 @@ func PortInLog(lines []string) (port uint16, ok bool) {
 
 // portIn reads the last port number of a line: times ("12:30:05") stand before it.
 func portIn(line string) uint16 {
-	all := portBehind.FindAllStringSubmatch(clock.ReplaceAllString(line, " "), -1)
+	all := portBehind.FindAllStringSubmatch(clock.ReplaceAllString(line, "$1 "), -1)
 	for i := len(all) - 1; i >= 0; i-- {
 		n, err := strconv.ParseUint(all[i][1]+all[i][2], 10, 16)
 		if err == nil && n != 0 {
@@ -92,7 +92,7 @@ func portIn(line string) uint16 {
 }
 
 // clock is a time of day, which looks like a port and is none; source positions (main.go:17) likewise.
-var clock = regexp.MustCompile(`\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?(Z|[+-]\d{2}:?\d{2})?\b|\b[\w/.-]+\.(go|js|mjs|ts|py|rb|c|cc|java|rs):\d+(:\d+)?`)
+var clock = regexp.MustCompile(`(^|[^\w.\]:]|T)\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?\b|\b[\w/.-]+\.(go|js|mjs|ts|py|rb|c|cc|java|rs):\d+(:\d+)?`)
 
 // portTaken reads "address already in use" in the last lines of a failed run.
 func (in Input) portTaken() *reason.Reason {
