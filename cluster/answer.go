@@ -54,6 +54,9 @@ func (p *Picture) answerUnplaced(a Answer, w *Wanted) Answer {
 		}
 		return a.with(Stopped, stoppedWhy(w), true)
 	}
+	if w.Desired == Loaded && w.Orders.Start > 0 { // It was stopped: that it has no machine now troubles nobody.
+		return a.with(Stopped, stoppedWhy(w), true)
+	}
 	if pl == nil || pl.Reason == nil {
 		return a.with(Starting, reason.Because(reason.NotScheduled, reason.Args{"unit": a.Unit}), false)
 	}

@@ -50,7 +50,7 @@ func (l *Leader) build(p *cluster.Picture) {
 	}
 	l.machines(p)
 	for _, name := range p.UnitNames() {
-		l.setUnit(p.Units[name])
+		l.setUnit(p, p.Units[name])
 	}
 	for _, on := range sortedOn(l.held) {
 		l.planner.Adopt(on.Unit, on.Machine, l.held[on].Epoch)
@@ -71,7 +71,7 @@ func (l *Leader) compare(p *cluster.Picture) {
 		}
 	}
 	for _, name := range p.UnitNames() {
-		l.setUnit(p.Units[name])
+		l.setUnit(p, p.Units[name])
 	}
 }
 
@@ -95,6 +95,10 @@ func (l *Leader) feed(p *cluster.Picture, touched map[cluster.Touched]struct{}) 
 		switch t.Prefix {
 		case cluster.UnitsPrefix:
 			units[t.Unit] = true
+		case cluster.StatusesPrefix: // A unit that was stopped gives its room back when its agent says that it has ended.
+			if w := p.Units[t.Unit]; w != nil && w.Desired == cluster.Loaded {
+				units[t.Unit] = true
+			}
 		case cluster.MachinesPrefix, cluster.AdminPrefix, cluster.AlivePrefix:
 			machines[t.Machine] = true
 		}
@@ -104,7 +108,7 @@ func (l *Leader) feed(p *cluster.Picture, touched map[cluster.Touched]struct{}) 
 	}
 	for _, name := range slices.Sorted(maps.Keys(units)) {
 		if w := p.Units[name]; w != nil {
-			l.setUnit(w)
+			l.setUnit(p, w)
 		} else {
 			l.removeUnit(name)
 		}
@@ -160,7 +164,7 @@ func (l *Leader) heed(p *cluster.Picture) {
 
 // setUnit tells the planner of a wish. A text that cannot be read moves nothing: what is placed stays where it
 // is, with what it asked for before, and its agent says what is wrong; what is not placed gets the reason.
-func (l *Leader) setUnit(w *cluster.Wanted) {
+func (l *Leader) setUnit(p *cluster.Picture, w *cluster.Wanted) {
 	if strings.Contains(w.Name, "@.") { // A template is never placed.
 		l.removeUnit(w.Name)
 		return
@@ -179,7 +183,26 @@ func (l *Leader) setUnit(w *cluster.Wanted) {
 	case l.last[w.Name] != nil:
 		r = l.last[w.Name]
 	}
-	l.planner.SetUnit(plan.Unit{Name: w.Name, Type: unit.Name(w.Name).Type(), Wanted: wanted, Demand: r.demand})
+	demand := r.demand
+	if Rests(p, w) {
+		demand.Request, demand.Ports = unit.Resources{}, nil
+	}
+	l.planner.SetUnit(plan.Unit{Name: w.Name, Type: unit.Name(w.Name).Type(), Wanted: wanted, Demand: demand})
+}
+
+// Rests tells whether a unit is wanted loaded and runs nowhere: such a unit has its place but holds no memory, cpu or port.
+// When it is started again it needs room like any other, and moves if its machine has none left.
+func Rests(p *cluster.Picture, w *cluster.Wanted) bool {
+	if w.Desired != cluster.Loaded {
+		return false
+	}
+	for _, id := range p.PlacedOn(w.Name) {
+		s := p.Statuses[cluster.On{Machine: id, Unit: w.Name}]
+		if s != nil && s.Active != "" && s.Active != "inactive" && s.Active != "failed" {
+			return false
+		}
+	}
+	return true
 }
 
 // good forgets that a unit's text could not be read, and hands its record over to the planner, which takes it away.

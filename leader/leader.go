@@ -11,6 +11,7 @@ package leader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -185,4 +186,33 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+}
+
+// Check derives anew what the planner believes, and compares what this leader believes of the store with a picture
+// that has seen its last write: for tests and the simulator.
+func (l *Leader) Check() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.planner == nil {
+		return nil
+	}
+	if err := l.planner.Check(); err != nil {
+		return fmt.Errorf("the planner: %w", err)
+	}
+	var err error
+	l.cfg.View.Peek(func(p *cluster.Picture) {
+		if p.Revision < l.chain {
+			return
+		}
+		for on := range l.held {
+			if p.Placements[on] == nil {
+				err = fmt.Errorf("the leader believes that %s is on %s", on.Unit, on.Machine)
+			}
+		}
+		if len(l.held) != len(p.Placements) || len(l.unplaced) != len(p.Unplaced) {
+			err = fmt.Errorf("the leader believes in %d placements and %d records why not; there are %d and %d",
+				len(l.held), len(l.unplaced), len(p.Placements), len(p.Unplaced))
+		}
+	})
+	return err
 }

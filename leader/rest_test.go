@@ -1,0 +1,32 @@
+package leader_test
+
+import (
+	"testing"
+
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/store"
+)
+
+func (w *world) status(machine, name, active string) {
+	w.write(store.Writer{Role: store.Machine, ID: machine},
+		store.Put(cluster.StatusKey(machine, name), cluster.Status{Unit: name, Machine: machine, Active: active}))
+}
+
+// A stopped unit gives its room back when it has ended, not when its end was asked for; to start again it needs room.
+func TestStoppedUnitGivesItsRoomBack(t *testing.T) {
+	w := newWorld(t)
+	w.machine("m1", gib)
+	w.want("a.service", text("800M"), cluster.Launched)
+	w.settle()
+	w.status("m1", "a.service", "active")
+	w.want("a.service", text("800M"), cluster.Loaded)
+	w.want("b.service", text("800M"), cluster.Launched)
+	w.settle()
+	w.check(map[string]string{"a.service": "m1", "b.service": "no-room.memory"})
+	w.status("m1", "a.service", "inactive")
+	w.settle()
+	w.check(map[string]string{"a.service": "m1", "b.service": "m1"})
+	w.want("a.service", text("800M"), cluster.Launched)
+	w.settle()
+	w.check(map[string]string{"a.service": "no-room.memory", "b.service": "m1"})
+}
