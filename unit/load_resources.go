@@ -106,6 +106,9 @@ func setSlice(l *loader, v string) bool {
 // setDelegate is a boolean or a list of controllers; empty means yes, as in systemd.
 func setDelegate(l *loader, v string) bool {
 	b, ok := parseBool(v)
+	if _, err := words(v, whitespace, unquote); !ok && err != nil {
+		return l.ignore("%v", err)
+	}
 	l.u.Service.Resources.Delegate = b || !ok
 	return true
 }

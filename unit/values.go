@@ -93,6 +93,10 @@ func oneSpan(s string, unit uint64) (usec uint64, rest string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
+	if fraction == "." {
+		return 0, "", fmt.Errorf("%s has no digits behind its point", short(s))
+	}
+	fraction = strings.TrimPrefix(fraction, ".")
 	trimmed := strings.TrimLeft(rest, whitespace)
 	found := false
 	for _, u := range timeUnits {
@@ -116,7 +120,7 @@ func oneSpan(s string, unit uint64) (usec uint64, rest string, err error) {
 	return usec, trimmed, nil
 }
 
-// numberParts reads digits, and digits behind a point; signs other than plus are refused.
+// numberParts reads digits, and a point with what digits follow it (the point is part of fraction); a minus is refused.
 func numberParts(s string) (whole uint64, fraction, rest string, err error) {
 	if strings.HasPrefix(s, "-") {
 		return 0, "", "", errRange
@@ -136,7 +140,7 @@ func numberParts(s string) (whole uint64, fraction, rest string, err error) {
 	rest = n[i:]
 	if after, ok := strings.CutPrefix(rest, "."); ok {
 		j := digitsEnd(after)
-		fraction, rest = after[:j], after[j:]
+		fraction, rest = rest[:j+1], after[j:]
 	}
 	return whole, fraction, rest, nil
 }
@@ -196,8 +200,8 @@ func parseBytes(s string) (uint64, error) {
 			return 0, fmt.Errorf("%s is not a size", short(s))
 		}
 		var f float64
-		if fraction != "" {
-			f, _ = strconv.ParseFloat("0."+fraction, 64) // Only digits: it cannot fail.
+		if len(fraction) > 1 {
+			f, _ = strconv.ParseFloat("0"+fraction, 64) // Only digits: it cannot fail.
 		}
 		factor := sizeUnits[i].factor
 		if whole >= math.MaxUint64/factor {
