@@ -20,7 +20,6 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/history"
 	"argosy.dev/argosy/leader"
-	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/runtime/native"
 	"argosy.dev/argosy/runtime/systemd"
@@ -137,15 +136,9 @@ func (n *node) wire(events *history.Recorder) {
 		Host: n.host(), Record: n.record(time.Now()), Now: time.Now, Log: n.Log,
 	})
 	n.api = api.New(api.Config{
-		Store: n.store, View: n.view, Journal: n.runtime, History: events, Explain: n.explain, Leader: func() string { return n.Name },
+		Store: n.store, View: n.view, Journal: n.runtime, History: events, Explain: n.leader.Explain, Leader: func() string { return n.Name },
 		Version: n.Version, MachineID: n.id, Now: time.Now, Log: n.Log,
 	})
-}
-
-// explain is the planner's word about a unit, while this machine leads.
-func (n *node) explain(name string) (placed *reason.Reason, candidates []reason.Candidate, ok bool) {
-	e, ok := n.leader.Explain(name)
-	return e.Placed, e.Candidates, ok
 }
 
 // openRuntime takes what the machine has: systemd where it is PID 1, else our own init.
