@@ -28,7 +28,6 @@ type fleetctl struct {
 	*app
 	endpoint, tunnel string
 	full, noLegend   bool
-	fields           string
 	replace, noBlock bool
 	attempts         int
 

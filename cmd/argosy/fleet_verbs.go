@@ -181,7 +181,7 @@ func (f *fleetctl) version() *cobra.Command {
 // list makes a list verb with fleet's flags.
 func (f *fleetctl) list(use, short, fields, valid string, run func(ctx context.Context, d door, cols []string) ([][]string, error)) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, DisableFlagsInUseLine: true}
-	c.Flags().StringVar(&f.fields, "fields", fields, "columns to print, of "+valid)
+	c.Flags().String("fields", fields, "columns to print, of "+valid)
 	c.Flags().BoolVarP(&f.full, "full", "l", false, "do not ellipsize fields on output")
 	c.Flags().BoolVar(&f.noLegend, "no-legend", false, "do not print a legend (column headers)")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -155,13 +155,10 @@ func (f *follower) broken(u client.Update, now time.Time) error {
 
 func (f *follower) see(e wire.WatchEvent, now time.Time) error {
 	if e.Gone != "" {
-		if _, ours := f.standing[e.Gone]; ours {
-			f.deploy.Gone(e.Gone, now)
-			an := f.answers[e.Gone]
-			an.Unit, an.State, an.Reason, an.Message = e.Gone, cluster.Stopped, nil, "destroyed"
-			return f.take(an, f.gone, now)
-		}
-		return nil
+		return f.lose(e.Gone, now)
+	}
+	if e.Synced && e.Complete {
+		return f.missing(now)
 	}
 	if e.Answer == nil {
 		return nil
@@ -171,6 +168,29 @@ func (f *follower) see(e wire.WatchEvent, now time.Time) error {
 	}
 	f.deploy.See(*e.Answer, now)
 	return f.take(*e.Answer, f.stand(*e.Answer), now)
+}
+
+// lose takes in that a unit is no longer there.
+func (f *follower) lose(unit string, now time.Time) error {
+	if _, ours := f.standing[unit]; !ours {
+		return nil
+	}
+	f.deploy.Gone(unit, now)
+	an := f.answers[unit]
+	an.Unit, an.State, an.Reason, an.Message, an.Hint = unit, cluster.Stopped, nil, "destroyed", ""
+	return f.take(an, f.gone, now)
+}
+
+// missing: all that is there was sent; a unit without an answer had gone before we looked.
+func (f *follower) missing(now time.Time) error {
+	for _, u := range f.units {
+		if _, seen := f.answers[u]; !seen {
+			if err := f.lose(u, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (f *follower) take(an cluster.Answer, st show.Standing, now time.Time) error {

@@ -296,6 +296,8 @@ func (l *local) change(name string, replace bool) wire.Change {
 type submission struct {
 	changes []wire.Change
 	units   []string // The units that were named, in order.
+	// replaced are units whose text is another one now: a start of them is a restart, or the old text would go on.
+	replaced map[string]bool
 }
 
 // resolve finds each unit as fleet does: in the cluster, as a local file, by its template in the cluster, by a local
@@ -310,6 +312,7 @@ func (a *app) resolve(ctx context.Context, d door, args []string, replace bool) 
 		return submission{}, err
 	}
 	r := resolver{app: a, have: have, replace: replace, templates: map[string]bool{}, taken: map[string]bool{}}
+	r.out.replaced = map[string]bool{}
 	for _, w := range words {
 		if w.glob {
 			r.glob(w)
@@ -320,7 +323,25 @@ func (a *app) resolve(ctx context.Context, d door, args []string, replace bool) 
 	if len(r.faults) > 0 {
 		return submission{}, &exitError{code: r.code, err: errors.Join(r.faults...)}
 	}
-	return r.out, nil
+	if replace {
+		err = r.compare(ctx, d)
+	}
+	return r.out, err
+}
+
+// compare finds the units of the cluster whose text is replaced by another one.
+func (r *resolver) compare(ctx context.Context, d door) error {
+	for _, c := range r.out.changes {
+		if _, known := r.have[c.Name]; !known || c.Text == nil {
+			continue
+		}
+		detail, err := d.Unit(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		r.out.replaced[c.Name] = detail.Text != *c.Text || !slices.Equal(detail.DropIns, c.DropIns)
+	}
+	return nil
 }
 
 // resolver collects what arguments come to, and everything that is wrong with them.

@@ -16,7 +16,7 @@ func (a *app) startCommand() *cobra.Command {
 		long: `
 Submits what the cluster does not know yet, starts it, and waits until each unit is healthy or has failed for a reason
 that waiting does not cure. Healthy means ready (its port or check answers, or READY=1) and stable for its window.
-A unit that has failed or finished is started again.
+A unit that has failed or finished is started again. With --replace, one whose text has changed is restarted.
 
 On a terminal the progress is redrawn in place; elsewhere it is one line per change. The end names every failure with
 its cause, what was measured, its last words, and what can be done.
@@ -59,6 +59,7 @@ func desire(sub submission, want cluster.Desired, start bool) []wire.Change {
 	for i, ch := range sub.changes {
 		if named[ch.Name] {
 			ch.Desired, ch.Start = want, start
+			ch.Restart = start && sub.replaced[ch.Name]
 		}
 		out[i] = ch
 	}

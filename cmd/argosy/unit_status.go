@@ -125,10 +125,10 @@ func (a *app) statusBlock(one statusOut, machines []wire.MachineDetail) []string
 		b.add("On", fmt.Sprintf("%s %s", machineNamed(on.Machine, machines), b.style.Paint(t, string(on.State))))
 	}
 	for _, w := range one.Warnings {
-		b.add("Warning", warningText(w.File, w.Line, w.Message))
+		b.add("Warning", warningText(w))
 	}
 	for _, w := range st.Warnings {
-		b.add("Warning", warningText("", 0, w.Message))
+		b.add("Warning", warningText(w))
 	}
 	if len(one.Log) > 0 {
 		b.lines = append(b.lines, "")

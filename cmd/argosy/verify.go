@@ -192,7 +192,7 @@ func (a *app) verifyLines(files []*verified) []string {
 	for _, f := range files {
 		for _, w := range f.Warnings {
 			w.File = f.File
-			out = append(out, show.Wrap(s.Paint(show.Busy, "warning:")+" "+warningText(w.File, w.Line, w.Message), width, "    ")...)
+			out = append(out, show.Wrap(s.Paint(show.Busy, "warning:")+" "+warningText(w), width, "    ")...)
 		}
 		for _, fault := range f.Faults {
 			out = append(out, show.Wrap(s.Paint(show.Bad, "error:")+" "+show.Clean(fault.Message), width, "    ")...)

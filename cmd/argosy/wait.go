@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"argosy.dev/argosy/cmd/argosy/internal/show"
 	"argosy.dev/argosy/judge"
 	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
 
@@ -82,7 +84,7 @@ func (a *app) tellWarnings(resp wire.ApplyResponse) {
 			differs = append(differs, u.Name)
 		}
 		for _, w := range u.Warnings {
-			text := warningText(w.File, w.Line, w.Message)
+			text := warningText(w)
 			if units[text] == nil {
 				order = append(order, text)
 			}
@@ -99,14 +101,19 @@ func (a *app) tellWarnings(resp wire.ApplyResponse) {
 	}
 }
 
-func warningText(file string, line int, message string) string {
-	switch {
-	case file != "" && line > 0:
-		return show.Clean(fmt.Sprintf("%s:%d: %s", file, line, message))
-	case line > 0:
-		return show.Clean(fmt.Sprintf("line %d: %s", line, message))
+// warningText is a warning with its place and the directive that it is about.
+func warningText(w unit.Warning) string {
+	text := w.Message
+	if w.Directive != "" && !strings.Contains(text, w.Directive) {
+		text = w.Directive + "=: " + text
 	}
-	return show.Clean(message)
+	switch {
+	case w.File != "" && w.Line > 0:
+		text = fmt.Sprintf("%s:%d: %s", w.File, w.Line, text)
+	case w.Line > 0:
+		text = fmt.Sprintf("line %d: %s", w.Line, text)
+	}
+	return show.Clean(text)
 }
 
 // carryOut asks for the changes, waits for what becomes of them, and tells it.

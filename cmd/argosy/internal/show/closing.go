@@ -203,10 +203,14 @@ func (c Close) warnings(s Style, width int) []string {
 			continue
 		}
 		for _, w := range a.Status.Warnings {
-			if units[w.Message] == nil {
-				order = append(order, w.Message)
+			text := w.Message
+			if w.Directive != "" && !strings.Contains(text, w.Directive) {
+				text = w.Directive + "=: " + text
 			}
-			units[w.Message] = append(units[w.Message], a.Unit)
+			if units[text] == nil {
+				order = append(order, text)
+			}
+			units[text] = append(units[text], a.Unit)
 		}
 	}
 	var out []string
