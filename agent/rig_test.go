@@ -37,7 +37,7 @@ type rig struct {
 
 func newRig(t *testing.T, config func(*Config)) *rig {
 	t.Helper()
-	r := &rig{T: t, ctx: t.Context(), now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), store: memory.New(), log: slog.New(slog.NewTextHandler(io.Discard, nil)), config: config, seen: map[string]int64{}}
+	r := &rig{T: t, ctx: t.Context(), now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), store: memory.New(), log: newRigLog(), config: config, seen: map[string]int64{}}
 	r.runtime = fake.New(r.clock, 7)
 	term, err := r.store.Lead(r.ctx, "leader")
 	if err != nil {
@@ -48,6 +48,8 @@ func newRig(t *testing.T, config func(*Config)) *rig {
 	r.boot()
 	return r
 }
+
+func newRigLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 func (r *rig) clock() time.Time { return r.now }
 
