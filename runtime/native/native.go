@@ -15,6 +15,7 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
+	"argosy.dev/argosy/runtime/native/internal/early"
 	"argosy.dev/argosy/runtime/native/internal/journal"
 	"argosy.dev/argosy/runtime/native/internal/proto"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
@@ -50,7 +51,7 @@ func DefaultBases() Bases { return supervisor.SystemBases() }
 // Entry handles the command lines by which this package starts its own helpers. A main, and the TestMain of a test
 // that uses this package, calls it first with os.Args and exits with code when it was handled.
 func Entry(args []string, stderr io.Writer) (handled bool, code int) {
-	if len(args) < 2 {
+	if len(args) < 2 || early.Handled() {
 		return false, 0
 	}
 	switch args[1] {
@@ -111,6 +112,9 @@ func (r *Runtime) Types() []string { return []string{"service", "timer"} }
 
 // Load hands over a unit; see runtime.Runtime.
 func (r *Runtime) Load(ctx context.Context, u *unit.Unit) ([]unit.Warning, error) {
+	if u.Service == nil && u.Timer == nil {
+		return nil, reason.Because(reason.Unsupported, reason.Args{"what": "the native runtime runs services and timers, not " + string(u.Name)})
+	}
 	bare := *u
 	bare.File, bare.Warnings = nil, nil // The init process runs the model; it needs no text.
 	m, err := r.link.call(ctx, &proto.Request{Op: proto.Load, Unit: string(u.Name), Hash: u.Hash(), Def: &bare})

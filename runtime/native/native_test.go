@@ -54,8 +54,11 @@ func open(t *testing.T) *Runtime {
 		if err := r.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
+		log, _ := os.ReadFile(opt.Dir + "/init.log")
+		if strings.Contains(string(log), "DATA RACE") || strings.Contains(string(log), "panic:") {
+			t.Error("the init process is not sound")
+		}
 		if t.Failed() {
-			log, _ := os.ReadFile(opt.Dir + "/init.log")
 			t.Logf("init.log:\n%s", log)
 		}
 		_ = r.Close()

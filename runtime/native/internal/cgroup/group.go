@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"argosy.dev/argosy/unit"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,9 +52,23 @@ func (g *Group) folders() []string {
 	return out
 }
 
-// Make makes the group.
-func (g *Group) Make() error {
-	for _, f := range g.folders() {
+// Make makes the group. Of the v1 hierarchies only those are used that count something, or that a limit needs:
+// each of them makes every start slower.
+func (g *Group) Make(r *unit.ServiceResources) error {
+	need := map[string]bool{memory: true, cpuacc: true}
+	for _, k := range knobs(r) {
+		need[k.controller] = true
+	}
+	var folders []string
+	if g.m.unified != "" {
+		folders = append(folders, filepath.Join(g.m.unified, g.name))
+	}
+	for _, c := range sortedKeys(g.m.v1) {
+		if need[c] || g.m.unified == "" {
+			folders = append(folders, filepath.Join(g.m.v1[c], g.name))
+		}
+	}
+	for _, f := range folders {
 		if err := os.MkdirAll(f, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make the unit's cgroup: %w", err)
 		}
@@ -63,9 +78,12 @@ func (g *Group) Make() error {
 
 // Procs are the files by which a process enters the group.
 func (g *Group) Procs() []string {
-	out := g.folders()
-	for i := range out {
-		out[i] = filepath.Join(out[i], "cgroup.procs")
+	var out []string
+	for _, f := range g.folders() {
+		p := filepath.Join(f, "cgroup.procs")
+		if _, err := os.Stat(p); err == nil {
+			out = append(out, p)
+		}
 	}
 	return out
 }

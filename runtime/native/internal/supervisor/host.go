@@ -34,7 +34,7 @@ func (in *Init) Prepare(s *service.Service) *reason.Reason {
 	a.log.SetRun(s.Invocation, 0)
 	a.credRun = ""
 	a.say("Starting.")
-	if err := a.group.Make(); err != nil {
+	if err := a.group.Make(&s.Unit.Service.Resources); err != nil {
 		return reason.From(err)
 	}
 	a.adopted = false

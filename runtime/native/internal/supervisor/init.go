@@ -34,6 +34,7 @@ type Init struct {
 	bases       Bases
 	began       time.Time
 	boot        string
+	clockFD     int
 	stateFailed bool // The last state file could not be written: said once.
 	usageAt     time.Time
 	oomAdjusted bool // Our own oom_score_adj is low; units must not inherit that.
@@ -147,11 +148,17 @@ func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 		boot: bootID(), readBuf: make([]byte, 64<<10), oomAdjusted: oomErr == nil,
 	}
 	in.engine = engine.New(in)
+	if err := in.watchClock(); err != nil {
+		log.Warn("OnCalendar= will not notice when the clock is set", "error", err)
+	}
 	return in, nil
 }
 
 func (in *Init) close() {
 	in.poller.Close()
+	if in.clockFD > 0 {
+		_ = unix.Close(in.clockFD)
+	}
 	for _, a := range in.rt {
 		a.close()
 	}
