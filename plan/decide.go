@@ -25,8 +25,11 @@ func (p *Planner) Decide() []Change {
 	for len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed)+len(p.ready) > 0 {
 		p.reviewUnits()
 		changed := p.reviewSlots()
+		n := len(p.freed)
 		p.placeGlobals(changed)
+		late := slices.Clone(p.freed[n:]) // By globals that gave way: for the other globals to look at.
 		p.wakeWaiting()
+		p.freed = append(p.freed, late...)
 		if len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed) == 0 {
 			p.placeReady()
 		}

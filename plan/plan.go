@@ -38,8 +38,9 @@ type Unit struct {
 //   - Machine empty with a Reason: it is on no machine, and this is why; From is the machine that it leaves, if any.
 //   - Machine empty, Reason nil: nobody wants it placed (any more): its placement and its unplaced record go.
 //
-// For a Global unit a change is about one machine only: Machine is where it comes to, or From is where it goes
-// away from. A change with a Reason and neither says that it is on no machine at all.
+// With Global set, a change is about one machine only, and touches no placement on another: Machine is where the unit
+// comes to, or From is where it goes away from. A change with a Reason and neither says that it is on no machine at all.
+// (An ordinary unit that the store holds on several machines is taken off the surplus ones in the same way.)
 type Change struct {
 	Unit, Machine, From string
 	Epoch               int64 // Of the placement; grows with every move. With Machine empty: the last one used.
@@ -53,6 +54,7 @@ type Planner struct {
 	dice  dice
 	slots slots
 	pass  uint64
+	floor int64 // The largest epoch of a forgotten unit: one that comes again under its name starts above.
 
 	members []member
 	byName  map[string]int32
@@ -225,7 +227,7 @@ func (p *Planner) member(name string) int32 {
 		i = int32(len(p.members))
 		p.members = append(p.members, member{})
 	}
-	p.members[i] = member{name: name, slot: -1, queueAt: -1, used: true}
+	p.members[i] = member{name: name, slot: -1, queueAt: -1, used: true, epoch: p.floor}
 	p.byName[name] = i
 	return i
 }

@@ -36,13 +36,14 @@ func (p *Planner) reportUnwanted(i int32) {
 		clear(g.told)
 		g.moved = nil
 	}
-	if m.told != "" || m.why != nil {
-		p.changes = append(p.changes, Change{Unit: m.name, From: m.told, Epoch: m.epoch, Global: m.global != nil})
-	}
 	p.withdrawAlso(m)
+	if m.told != "" || m.why != nil {
+		p.changes = append(p.changes, Change{Unit: m.name, From: m.told, Epoch: m.epoch})
+	}
 	m.told, m.why, m.cause = "", nil, nil
 	if m.class == nil {
 		delete(p.byName, m.name)
+		p.floor = max(p.floor, m.epoch)
 		m.used = false
 		p.names.gone = append(p.names.gone, i)
 		if len(p.names.gone) > maxTail && len(p.names.gone) > len(p.byName)/2 {
@@ -51,25 +52,25 @@ func (p *Planner) reportUnwanted(i int32) {
 	}
 }
 
-// withdrawAlso takes a unit off machines that the store holds it on without need.
+// withdrawAlso takes a unit off machines beyond the one that it is on; each is a change about that machine only.
 func (p *Planner) withdrawAlso(m *member) {
 	for _, id := range m.also {
-		p.changes = append(p.changes, Change{Unit: m.name, From: id, Epoch: m.epoch, Global: m.global != nil})
+		p.changes = append(p.changes, Change{Unit: m.name, From: id, Epoch: m.epoch, Global: true})
 	}
 	m.also = nil
 }
 
 func (p *Planner) reportPlaced(m *member) {
 	id := p.slots.spec[m.slot].ID
+	if len(m.also) > 0 {
+		m.also = slices.DeleteFunc(m.also, func(o string) bool { return o == id || o == m.told })
+		p.withdrawAlso(m)
+	}
 	if m.told != id {
 		m.epoch++
 		p.changes = append(p.changes, Change{Unit: m.name, Machine: id, From: m.told, Epoch: m.epoch, Reason: p.placed(m, m.slot)})
 	}
 	m.told, m.why, m.cause = id, nil, nil
-	if len(m.also) > 0 {
-		m.also = slices.DeleteFunc(m.also, func(o string) bool { return o == id })
-		p.withdrawAlso(m)
-	}
 }
 
 // placed is the reason why a unit is where it is. It is built by hand: reason.Because copies its arguments.
@@ -83,11 +84,11 @@ func (p *Planner) placed(m *member, s int32) *reason.Reason {
 
 func (p *Planner) reportNowhere(m *member) {
 	why := m.class.why
+	p.withdrawAlso(m)
 	if m.told == "" && reason.Equal(m.why, why) {
 		return
 	}
 	p.changes = append(p.changes, Change{Unit: m.name, From: m.told, Epoch: m.epoch, Reason: why})
-	p.withdrawAlso(m)
 	m.told, m.why = "", why
 }
 
