@@ -13,7 +13,7 @@ import (
 const maxBraceDepth = 8
 
 // maxBraceText bounds the argument, and with it the work of looking for braces.
-const maxBraceText = 4096
+const maxBraceText = 1024
 
 var errTooMany = errors.New("too many")
 

@@ -32,7 +32,47 @@ func readDirectives(text string) map[string]map[string]bool {
 // IsDirective tells whether systemd 252 knows the key in the section.
 func IsDirective(section, key string) bool { return directives[section][key] }
 
-// removedDirectives are keys that systemd takes without a word about an unknown key, and does nothing with.
+// IsModelled tells whether the typed model carries what the directive says. What systemd knows and the model does not
+// carry stays in Unit.File: only a runtime that hands the canonical text to systemd honours it.
+func IsModelled(section, key string) bool {
+	var ok bool
+	switch section {
+	case "Unit":
+		_, ok = unitSetters[key]
+		return ok && key != "SuccessAction"
+	case "Service":
+		_, ok = serviceSetters[key]
+		return ok && key != "PAMName" && key != "FileDescriptorStoreMax"
+	case "Timer":
+		_, ok = timerSetters[key]
+	case "Install":
+		_, ok = installSetters[key]
+	case sectionFleet:
+		_, ok = fleetSetters[key]
+	case sectionArgosy:
+		_, ok = argosySetters[key]
+	}
+	return ok
+}
+
+// NotModelled lists, once each and in their order, the directives of systemd's own sections that the unit uses and the
+// model does not carry; keys that systemd 252 does not know are among them.
+func (u *Unit) NotModelled() []Warning {
+	var out []Warning
+	seen := map[string]bool{}
+	for i := range u.File.Sections {
+		s := &u.File.Sections[i]
+		for _, o := range s.Options {
+			if id := s.Name + "." + o.Key; !strings.HasPrefix(s.Name, "X-") && !IsModelled(s.Name, o.Key) && !seen[id] {
+				seen[id] = true
+				out = append(out, Warning{File: o.Source, Line: o.Line, Section: s.Name, Directive: o.Key})
+			}
+		}
+	}
+	return out
+}
+
+// isRemoved tells the keys that systemd takes without a word about an unknown key, and does nothing with.
 func isRemoved(key string) bool {
 	switch key {
 	case "IgnoreOnSnapshot", "BusPolicy", "Capabilities", "NetClass", "SysVStartPriority":

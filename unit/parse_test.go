@@ -229,3 +229,22 @@ func TestParseSpanAndSize(t *testing.T) {
 		t.Error(SignalName(37))
 	}
 }
+
+func TestNotModelled(t *testing.T) {
+	u := load(t, "a.service", simple+"PrivateTmp=yes\nUser=x\nPAMName=y\nPrivateTmp=no\nNewThing=1\n[Unit]\nCollectMode=inactive\n[X-Fleet]\nGlobal=yes\n")
+	var got []string
+	for _, w := range u.NotModelled() {
+		got = append(got, fmt.Sprint(w.Line, w.Section, ".", w.Directive))
+	}
+	if !slices.Equal(got, []string{"3Service.PrivateTmp", "5Service.PAMName", "7Service.NewThing", "9Unit.CollectMode"}) {
+		t.Error(got)
+	}
+	// Each setter of a systemd section is for a directive that systemd knows.
+	for section, setters := range map[string]map[string]setter{"Unit": unitSetters, "Service": serviceSetters, "Timer": timerSetters, "Install": installSetters} {
+		for k := range setters {
+			if !IsDirective(section, k) {
+				t.Errorf("systemd has no %s= in [%s]", k, section)
+			}
+		}
+	}
+}

@@ -1,7 +1,7 @@
 package unit
 
 import (
-	"crypto/sha1" //nolint:gosec // fleet's unit hash is SHA-1; it is an identity for people, not a protection.
+	"crypto/sha1" // fleet's unit hash: an identity for people, not a protection.
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -112,7 +112,7 @@ func FleetHash(f *File) string {
 		}
 		lines[o.Section] = append(lines[o.Section], o.Name+"="+o.Value+"\n")
 	}
-	h := sha1.New() //nolint:gosec // See the import.
+	h := sha1.New()
 	for i, s := range order {
 		if i > 0 {
 			h.Write([]byte("\n"))
