@@ -364,7 +364,7 @@ func (f *fleetctl) unitFileField(ctx context.Context, d door, u cluster.Answer, 
 		}
 		return "false"
 	case "desc":
-		return dash(description(text))
+		return dash(description(u.Unit, text))
 	}
 	switch { // target, tmachine
 	case u.Global:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,7 +124,9 @@ argosy list-unit-files lists everything that the cluster knows.`,
 // listed asks for units: all, or those that the arguments name.
 func (a *app) listed(ctx context.Context, d door, args []string) (wire.UnitList, error) {
 	if len(args) == 0 {
-		return d.Units(ctx)
+		list, err := d.Units(ctx)
+		slices.SortStableFunc(list.Units, func(x, y cluster.Answer) int { return show.CompareNames(x.Unit, y.Unit) })
+		return list, err
 	}
 	answers, err := a.names(ctx, d, args, exitNoUnit)
 	return wire.UnitList{Units: answers}, err
@@ -323,7 +326,7 @@ func (a *app) unitFileCell(u cluster.Answer, d wire.UnitDetail, col string, full
 	case "hash":
 		return show.Cell{Text: shortHash(d.Hash, full)}
 	case "description":
-		return show.Cell{Text: description(d.Text)}
+		return show.Cell{Text: description(u.Unit, d.Text)}
 	case "by":
 		return show.Cell{Text: d.By}
 	case "submitted":
@@ -338,19 +341,10 @@ func (a *app) unitFileCell(u cluster.Answer, d wire.UnitDetail, col string, full
 	return a.unitCell(u, col, full)
 }
 
-// description reads Description= of a unit file.
-func description(text string) string {
-	f, _, err := unit.ParseFile("", []byte(text))
-	if err != nil {
-		return ""
+// description is Description= of a unit, with its specifiers.
+func description(name, text string) string {
+	if u, err := unit.Load(unit.Name(name), []byte(text), nil, unit.Host{}); err == nil {
+		return u.Description
 	}
-	out := ""
-	for _, s := range f.Sections {
-		for _, o := range s.Options {
-			if s.Name == "Unit" && o.Key == "Description" {
-				out = o.Value
-			}
-		}
-	}
-	return out
+	return ""
 }

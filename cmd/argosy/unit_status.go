@@ -94,7 +94,7 @@ func (a *app) statusBlock(one statusOut, machines []wire.MachineDetail) []string
 	b := &block{style: a.outStyle(), width: a.width(a.stdout)}
 	mark, tone := b.style.Mark(an.State)
 	head := b.style.Paint(tone, mark) + " " + b.style.Paint(show.Strong, show.Clean(an.Unit))
-	if desc := description(one.Text); desc != "" {
+	if desc := description(an.Unit, one.Text); desc != "" {
 		head += " - " + show.Clean(desc)
 	}
 	b.lines = append(b.lines, head)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,14 +68,15 @@ func (a *app) whyLines(w wire.Why) []string {
 	width := a.width(a.stdout)
 	mark, tone := s.Mark(w.Answer.State)
 	out := show.Wrap(s.Paint(tone, mark)+" "+s.Paint(show.Strong, show.Clean(w.Headline)), width, "    ")
-	// The label is painted after wrapping, so that its colour takes no room.
+	const gutter = 11
 	row := func(label, text string) {
 		if text == "" {
 			return
 		}
-		lines := show.Wrap(fmt.Sprintf("%-10s %s", label, text), width, strings.Repeat(" ", 11))
-		lines[0] = s.Paint(show.Faint, fmt.Sprintf("%-10s", label)) + strings.TrimPrefix(lines[0], fmt.Sprintf("%-10s", label))
-		out = append(out, lines...)
+		for _, l := range show.Wrap(text, max(width-gutter, 0), "") {
+			out = append(out, s.Paint(show.Faint, show.Pad(label, gutter))+l)
+			label = ""
+		}
 	}
 	rows := func(label string, texts []string) {
 		for i, t := range texts {
@@ -90,7 +92,7 @@ func (a *app) whyLines(w wire.Why) []string {
 	}
 	row("cause", cause)
 	rows("compare", w.Compare)
-	rows("changed", w.Changed)
+	rows("changed", together(w.Changed))
 	rows("placed", w.Placed)
 	for i, e := range w.Timeline {
 		label := "timeline"
@@ -109,8 +111,37 @@ func (a *app) whyLines(w wire.Why) []string {
 	if len(w.Log) == 0 && w.Answer.State != cluster.Healthy {
 		row("last log", "none")
 	}
-	if try := strings.Join(w.Try, " "+s.Dot()+" "); try != "" {
-		row("try", show.Clean(try))
+	rows("try", w.Try)
+	return out
+}
+
+// together folds changes that one call made to several units into one line: "14:01:58 web@{1..10}: start by anna".
+func together(changes []string) []string {
+	type group struct {
+		at, text string
+		units    []string
+	}
+	var groups []*group
+	for _, c := range changes {
+		at, rest, ok := strings.Cut(c, " ")
+		name, text, isUnit := strings.Cut(rest, ": ")
+		if !ok || !isUnit || !knownSuffix(name) {
+			groups = append(groups, &group{text: c})
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.at == at && g.text == text })
+		if i < 0 {
+			groups = append(groups, &group{at: at, text: text})
+			i = len(groups) - 1
+		}
+		groups[i].units = append(groups[i].units, name)
+	}
+	out := make([]string, len(groups))
+	for i, g := range groups {
+		out[i] = g.text
+		if len(g.units) > 0 {
+			out[i] = g.at + " " + show.Names(g.units) + ": " + g.text
+		}
 	}
 	return out
 }

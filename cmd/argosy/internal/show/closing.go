@@ -95,7 +95,10 @@ func Failure(s Style, width int, group []cluster.Answer) []string {
 		}
 	}
 	if a.Reason != nil {
-		head += ": " + s.Paint(Strong, a.Reason.Short()) + s.Paint(Faint, " ("+string(a.Reason.Code)+")")
+		head += ": " + s.Paint(Strong, a.Reason.Short())
+		if code := string(a.Reason.Code); code != strings.ReplaceAll(a.Reason.Short(), " ", "-") {
+			head += s.Paint(Faint, " ("+code+")")
+		}
 	}
 	if a.Status != nil && a.Status.Tries > 1 {
 		head += s.Paint(Faint, fmt.Sprintf(", %d tries", a.Status.Tries))
@@ -188,8 +191,8 @@ func pendingLine(s Style, width int, group []cluster.Answer) []string {
 	a := group[0]
 	mark, tone := s.Mark(a.State)
 	text := s.Paint(tone, mark) + " " + Names(units) + " " + string(a.State)
-	if a.Message != "" {
-		text += ": " + Clean(a.Message)
+	if d := present(a); d != "" {
+		text += ": " + d
 	}
 	return Wrap(text, width, "    ")
 }

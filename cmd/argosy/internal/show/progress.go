@@ -274,10 +274,25 @@ func detail(it *item) string {
 	if it.standing == Met || a.Reason == nil {
 		return ""
 	}
-	switch a.Reason.Code {
-	case reason.NotTaken, reason.Loading:
+	if a.Reason.Code == reason.NotTaken || a.Reason.Code == reason.Loading {
 		return ""
-	case reason.Settling: // The sentence's number is of the moment in which it was written.
+	}
+	return present(a)
+}
+
+// present is an answer's sentence without the numbers that were only so in the moment in which it was written.
+func present(a cluster.Answer) string {
+	if a.Reason == nil {
+		return Clean(a.Message)
+	}
+	switch a.Reason.Code {
+	case reason.BackingOff:
+		tries := ""
+		if a.Status != nil && a.Status.Tries > 0 {
+			tries = fmt.Sprintf("tried %d×: ", a.Status.Tries)
+		}
+		return tries + Clean(a.Reason.Str("last"))
+	case reason.Settling:
 		return "runs; healthy after " + reason.Span(a.Reason.Int("of")) + " without trouble"
 	}
 	return Clean(a.Message)
