@@ -77,17 +77,17 @@ func setCPUWeight(l *loader, v string) bool {
 	r := &l.u.Service.Resources
 	switch v {
 	case "":
-		r.CPUWeight = 0
+		r.CPUWeight, r.CPUIdle = 0, false
 		return true
 	case "idle":
-		r.CPUWeight = 1 // The kernel's idle class has no weight; the lowest stands for it.
+		r.CPUWeight, r.CPUIdle = 1, true
 		return true
 	}
 	n, err := parseUint(v)
 	if err != nil || n < 1 || n > 10000 {
 		return l.ignore("%s is not a weight from 1 to 10000", short(v))
 	}
-	r.CPUWeight = int64(n)
+	r.CPUWeight, r.CPUIdle = int64(n), false
 	return true
 }
 

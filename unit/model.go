@@ -180,6 +180,7 @@ type ServiceResources struct {
 	TasksMax                                                   Size
 	CPUQuota                                                   int   // Hundredths of a percent of one core; 0: unset.
 	CPUWeight                                                  int64 // 0: unset.
+	CPUIdle                                                    bool  // CPUWeight=idle; CPUWeight is 1 then, for kernels without an idle class.
 	Slice                                                      string
 	Delegate                                                   bool
 }

@@ -235,6 +235,9 @@ func resourceView(r *ServiceResources, v map[string]any) {
 	if r.CPUWeight > 0 {
 		v["CPUWeight"] = r.CPUWeight
 	}
+	if r.CPUIdle {
+		v["CPUWeight"] = 0
+	}
 	if r.Slice != "" {
 		v["Slice"] = r.Slice
 	}
