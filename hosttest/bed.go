@@ -21,6 +21,12 @@ import (
 //go:embed bed.sh
 var bedScript string
 
+//go:embed init.sh
+var initScript string
+
+// hostInit is where bed.sh puts initScript.
+const hostInit = "/usr/local/sbin/argosy-host-init"
+
 // endTimeout bounds how long a killed bed may take to be gone.
 const endTimeout = 20 * time.Second
 
@@ -94,9 +100,9 @@ func (b *bed) start(rootfs string, o Options) error {
 		argv = append(argv, "--bind-ro="+out+":"+in)
 	}
 	if o.Plain {
-		argv = append(argv, "--as-pid2", "sleep", "infinity")
+		argv = append(argv, "--as-pid2", hostInit, "sleep", "infinity")
 	} else {
-		argv = append(argv, "--notify-ready=yes", "/usr/local/sbin/argosy-host-init")
+		argv = append(argv, "--notify-ready=yes", hostInit)
 	}
 	unified := "0"
 	if o.Unified {
@@ -105,7 +111,7 @@ func (b *bed) start(rootfs string, o Options) error {
 	b.cmd = exec.Command("/bin/sh", argv...)
 	b.cmd.Env = append(os.Environ(), "SYSTEMD_SECCOMP=0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network",
 		"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="+unified, "NOTIFY_SOCKET="+filepath.Join(b.dir, "notify"),
-		"BED_CGROUPS="+strings.Join(b.cgroups, " "))
+		"BED_INIT="+initScript, "BED_CGROUPS="+strings.Join(b.cgroups, " "))
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.ExtraFiles = []*os.File{life}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true,

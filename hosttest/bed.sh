@@ -1,6 +1,7 @@
 # bed.sh DIR ROOTFS NAME MACHINE-ID ADDRESS NSPAWN-ARGUMENT...: PID 1 of a bed, in mount, PID, network, UTS and
 # IPC namespaces of its own. When it ends the kernel takes the host and every mount and link with it, and it
-# ends when descriptor 3 does: a pipe that the test binary holds. BED_CGROUPS are folders made for this bed.
+# ends when descriptor 3 does: a pipe that the test binary holds. BED_CGROUPS are folders made for this bed,
+# BED_INIT is the host's first program.
 set -eu
 dir=$1 rootfs=$2 name=$3 id=$4 address=$5
 shift 5
@@ -13,6 +14,8 @@ mkdir -p "$dir/disk"
 mount -t tmpfs -o mode=755 tmpfs "$dir/disk"
 mkdir "$dir/disk/upper" "$dir/disk/work" "$dir/disk/root"
 mount -t overlay -o "lowerdir=$rootfs,upperdir=$dir/disk/upper,workdir=$dir/disk/work" overlay "$dir/disk/root"
+printf '%s' "$BED_INIT" >"$dir/disk/root/usr/local/sbin/argosy-host-init"
+chmod 755 "$dir/disk/root/usr/local/sbin/argosy-host-init"
 echo "$id" >"$dir/disk/root/etc/machine-id"
 echo "$name" >"$dir/disk/root/etc/hostname"
 printf '127.0.0.1 localhost\n%s %s\n' "$address" "$name" >"$dir/disk/root/etc/hosts"

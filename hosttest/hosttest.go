@@ -112,10 +112,14 @@ func (h *Host) remove() {
 	}
 }
 
+// joinScript moves a process that comes from outside into the host's own cgroups: in those of this machine it would see
+// paths that are not there, and limits of the host would not hold for it.
+const joinScript = `for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do { echo 0 >"$p"; } 2>/dev/null; done; exec "$@"`
+
 // Command prepares a command that runs in the host as root; the caller may set its input and output.
 // When ctx ends, the command is killed.
 func (h *Host) Command(ctx context.Context, argv ...string) *exec.Cmd {
-	enter := []string{"-t", strconv.Itoa(h.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"}
+	enter := []string{"-t", strconv.Itoa(h.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "/bin/sh", "-c", joinScript, "sh"}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0"}
 	// nsenter forks to get into the PID namespace: what it started is reached through the group.

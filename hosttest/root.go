@@ -3,7 +3,7 @@ package hosttest
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed" // The recipes.
+	_ "embed" // The recipe.
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,9 +25,6 @@ const buildTimeout = 30 * time.Minute
 //go:embed root.sh
 var rootScript string
 
-//go:embed init.sh
-var initScript string
-
 // BuildRoot makes the hosts' root file system if this machine does not have it yet and tells where it is.
 // The folder is named by the hash of its recipe, so a changed recipe makes a new one. It takes some minutes the
 // first time. Processes that ask at the same time wait for one another.
@@ -36,7 +33,7 @@ func BuildRoot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(suite + "\x00" + rootScript + "\x00" + initScript))
+	sum := sha256.Sum256([]byte(suite + "\x00" + rootScript))
 	dir := filepath.Join(cacheDir, hex.EncodeToString(sum[:8]))
 	root := filepath.Join(dir, "root")
 	if exists(root) {
@@ -75,9 +72,6 @@ func buildRoot(ctx context.Context, dir, suite, mirror string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the hosts' root file system (see %s): %w", log.Name(), err)
-	}
-	if err := os.WriteFile(filepath.Join(part, "usr/local/sbin/argosy-host-init"), []byte(initScript), 0o755); err != nil {
-		return err
 	}
 	return os.Rename(part, filepath.Join(dir, "root"))
 }
