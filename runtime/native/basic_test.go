@@ -12,13 +12,13 @@ func sh(script string, more ...string) string {
 
 func TestStartStop(t *testing.T) {
 	r := open(t)
-	load(t, r, "a.service", sh("echo hello; echo oops >&2; printf partial; exec sleep 1000"))
+	load(t, r, "a.service", sh("echo hello; printf partial; echo oops >&2; exec sleep 1000"))
 	start(t, r, "a.service")
 	e := await(t, r, "a.service", "running", sub("running"))
 	if e.MainPID == 0 || e.Invocation == "" {
 		t.Errorf("no main process: %+v", e)
 	}
-	awaitLine(t, r, "a.service", "hello")
+	awaitLine(t, r, "a.service", "oops")
 	if err := r.Stop(t.Context(), "a.service"); err != nil {
 		t.Fatal(err)
 	}

@@ -258,9 +258,18 @@ func (l *link) list(ctx context.Context) ([]cluster.Evidence, error) {
 	return sorted(next), nil
 }
 
-// shutdown ends the init process and waits until it has let go of its folder.
+// shutdown ends the init process and waits until it has let go of us.
 func (l *link) shutdown(ctx context.Context) error {
-	if _, err := l.call(ctx, &proto.Request{Op: proto.Shutdown}); err != nil {
+	return l.last(ctx, &proto.Request{Op: proto.Shutdown})
+}
+
+func (l *link) replace(ctx context.Context, argv []string) error {
+	return l.last(ctx, &proto.Request{Op: proto.Replace, Argv: argv})
+}
+
+// last sends a request after which the connection ends, and waits for that.
+func (l *link) last(ctx context.Context, r *proto.Request) error {
+	if _, err := l.call(ctx, r); err != nil {
 		return err
 	}
 	gone := make(chan struct{})

@@ -6,6 +6,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -176,6 +177,16 @@ func (r *Runtime) Journal(ctx context.Context, name string, q runtime.JournalQue
 
 // Shutdown stops every unit in order and ends the init process. It returns when that is gone or ctx ends.
 func (r *Runtime) Shutdown(ctx context.Context) error { return r.link.shutdown(ctx) }
+
+// Replace puts this program's own init process into the place of the one that runs, for an upgrade: the process stays
+// and so do its children, so that no unit is touched and no exit status is lost. argv is as Options.Init, but its first
+// word has to be a path that the init process can execute, such as os.Executable's.
+func (r *Runtime) Replace(ctx context.Context, argv []string) error {
+	if len(argv) == 0 {
+		return errors.New("no program to replace the init process by")
+	}
+	return r.link.replace(ctx, argv)
+}
 
 // PID is the process id of the init process that was last talked to; 0 before that.
 func (r *Runtime) PID() int { return r.link.pid() }

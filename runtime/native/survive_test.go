@@ -272,3 +272,36 @@ func TestFollowSeesEveryLine(t *testing.T) {
 	}
 	t.Fatalf("only %d lines", next)
 }
+
+// TestReplace: another program in the place of the init process touches no unit and loses no exit status.
+func TestReplace(t *testing.T) {
+	r := open(t)
+	flag := filepath.Join(t.TempDir(), "go")
+	if err := unix.Mkfifo(flag, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load(t, r, "a.service", sh("echo up; read x < "+flag+"; exit 6"))
+	start(t, r, "a.service")
+	awaitLine(t, r, "a.service", "up")
+	e, pid := await(t, r, "a.service", "running", sub("running")), r.PID()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Replace(t.Context(), []string{exe, InitName}); err != nil {
+		t.Fatal(err)
+	}
+	again := await(t, r, "a.service", "running", sub("running"))
+	if again.MainPID != e.MainPID || r.PID() != pid {
+		t.Errorf("unit %d became %d, init %d became %d", e.MainPID, again.MainPID, pid, r.PID())
+	}
+	if err := os.WriteFile(flag, []byte("x\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, r, "a.service", "failed", sub("failed")); e.Exits[0].Status != 6 {
+		t.Errorf("%+v", e.Exits)
+	}
+	load(t, r, "b.service", sh("exec sleep 1000"))
+	start(t, r, "b.service")
+	await(t, r, "b.service", "running", sub("running"))
+}

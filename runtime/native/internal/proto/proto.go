@@ -29,6 +29,7 @@ const (
 	Kill     = "kill"
 	List     = "list"
 	Shutdown = "shutdown"
+	Replace  = "replace"
 )
 
 // Request is from the agent.
@@ -40,6 +41,7 @@ type Request struct {
 	Def    *unit.Unit `json:"def,omitempty"`  // Load.
 	Hash   string     `json:"hash,omitempty"` // Load.
 	Signal int        `json:"signal,omitempty"`
+	Argv   []string   `json:"argv,omitempty"`  // Replace: the program that takes the init process's place.
 	Since  uint64     `json:"since,omitempty"` // List: only what changed after this generation; 0: everything.
 }
 

@@ -153,9 +153,9 @@ func (a *attached) close() {
 	}
 }
 
-// forget removes everything of a unit that was unloaded, its journal too.
+// forget removes everything of a unit that was unloaded but its journal: people ask for that afterwards.
 func (a *attached) forget() {
-	paths := []string{a.in.journalDir(a.name), filepath.Join(a.in.runDir, "notify", shortName(a.name))}
+	paths := []string{filepath.Join(a.in.runDir, "notify", shortName(a.name))}
 	for _, s := range a.streams {
 		if s != nil {
 			paths = append(paths, s.Path())

@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,7 +37,10 @@ type Init struct {
 	began       time.Time
 	boot        string
 	clockFD     int
-	stateFailed bool // The last state file could not be written: said once.
+	same        bool     // We are the process that the init process before us was: what it started are our children.
+	args        []string // Our own, for a program that takes our place.
+	replaceBy   []string // That program.
+	stateFailed bool     // The last state file could not be written: said once.
 	usageAt     time.Time
 	oomAdjusted bool // Our own oom_score_adj is low; units must not inherit that.
 	log         *slog.Logger
@@ -61,7 +66,10 @@ const maxEvents = 256
 
 // Main runs the init process until it is told to shut down.
 func Main(args []string, stderr io.Writer) int {
-	ready := os.NewFile(ReadyFD, "ready")
+	var ready io.WriteCloser = nobody{}
+	if !slices.Contains(args, replacedFlag) {
+		ready = os.NewFile(ReadyFD, "ready")
+	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	if err := run(args, log, ready); err != nil {
 		_, _ = fmt.Fprint(ready, err) // The starter may be gone; the log has it too.
@@ -72,10 +80,22 @@ func Main(args []string, stderr io.Writer) int {
 	return 0
 }
 
-func run(args []string, log *slog.Logger, ready *os.File) error {
+// replacedFlag tells the program that took the place of another one in the same process.
+const replacedFlag = "-replaced"
+
+// nobody is the starter of a program that took another one's place.
+type nobody struct{}
+
+func (nobody) Write(b []byte) (int, error) { return len(b), nil }
+func (nobody) Close() error                { return nil }
+
+func run(args []string, log *slog.Logger, ready io.WriteCloser) error {
 	fs := flag.NewFlagSet("native-init", flag.ContinueOnError)
 	dir := fs.String("dir", "", "state and journals")
 	runDir := fs.String("run-dir", "", "pipes, sockets, credentials: gone after a reboot")
+	replaced := fs.Bool(strings.TrimPrefix(replacedFlag, "-"), false, "this process was an init process before: nobody waits for it to be ready")
+	lockFD := fs.Int("lock-fd", -1, "the lock that the init process before held")
+	listenFD := fs.Int("listen-fd", -1, "the socket that the init process before listened on")
 	bases := SystemBases()
 	fs.StringVar(&bases.Runtime, "runtime-base", bases.Runtime, "where RuntimeDirectory= is made")
 	fs.StringVar(&bases.State, "state-base", bases.State, "where StateDirectory= is made")
@@ -88,7 +108,7 @@ func run(args []string, log *slog.Logger, ready *os.File) error {
 	if *dir == "" || *runDir == "" {
 		return errors.New("native-init needs -dir and -run-dir")
 	}
-	lock, err := lockDir(*dir)
+	lock, err := lockDir(*dir, *lockFD)
 	if err != nil {
 		return err
 	}
@@ -97,9 +117,12 @@ func run(args []string, log *slog.Logger, ready *os.File) error {
 	if err != nil {
 		return err
 	}
+	in.same = *replaced
+	in.args = []string{"-dir", *dir, "-run-dir", *runDir, "-runtime-base", bases.Runtime, "-state-base", bases.State,
+		"-cache-base", bases.Cache, "-logs-base", bases.Logs, "-config-base", bases.Config}
 	in.bases, in.began = bases, in.readBegan()
 	defer in.close()
-	l, err := listen(*dir)
+	l, err := listen(*dir, *listenFD)
 	if err != nil {
 		return err
 	}
@@ -114,8 +137,11 @@ func run(args []string, log *slog.Logger, ready *os.File) error {
 	go in.accept(l)
 	_, _ = fmt.Fprint(ready, "ready") // The starter may be gone; others will connect.
 	_ = ready.Close()
-	log.Info("the init process is ready", "pid", os.Getpid(), "dir", *dir, "cgroups", in.groups.Tracks())
+	log.Info("the init process is ready", "replaced", *replaced, "pid", os.Getpid(), "dir", *dir, "cgroups", in.groups.Tracks())
 	in.loop(ctx, sig)
+	if len(in.replaceBy) > 0 {
+		return in.become(lock, l)
+	}
 	return nil
 }
 
@@ -165,7 +191,11 @@ func (in *Init) close() {
 }
 
 // lockDir makes sure that one init process serves a folder.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(dir string, held int) (*os.File, error) {
+	if held >= 0 {
+		unix.CloseOnExec(held)
+		return os.NewFile(uintptr(held), "lock"), nil
+	}
 	f, err := os.OpenFile(filepath.Join(dir, "init.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
@@ -178,7 +208,17 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 // listen opens the socket. The path goes through an open folder, for a socket's path is short (unix(7)).
-func listen(dir string) (net.Listener, error) {
+func listen(dir string, held int) (*net.UnixListener, error) {
+	if held >= 0 {
+		unix.CloseOnExec(held)
+		f := os.NewFile(uintptr(held), "socket")
+		defer func() { _ = f.Close() }()
+		l, err := net.FileListener(f)
+		if err != nil {
+			return nil, err
+		}
+		return l.(*net.UnixListener), nil
+	}
 	path := filepath.Join(dir, proto.SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

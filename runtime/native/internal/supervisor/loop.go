@@ -22,6 +22,7 @@ func (in *Init) do(f func()) bool {
 
 func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
 	defer close(in.done)
+	in.reap() // Children whose SIGCHLD came to the program before us in this process.
 	in.settle()
 	for {
 		select {
@@ -36,7 +37,13 @@ func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
 		}
 		in.settle()
 		if in.ending && in.engine.Quiet() {
-			in.finish()
+			in.groups.Remove()
+			in.lastWords()
+			in.log.Info("every unit is stopped, the init process ends")
+			return
+		}
+		if len(in.replaceBy) > 0 {
+			in.lastWords()
 			return
 		}
 	}

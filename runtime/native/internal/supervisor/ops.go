@@ -1,21 +1,27 @@
 package supervisor
 
 import (
+	"fmt"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
 	"argosy.dev/argosy/unit"
+	"golang.org/x/sys/unix"
 )
 
 // maxName is systemd's bound on a unit's name.
 const maxName = 255
 
-// lastWords is how long an agent has to take its last reply.
-const lastWords = time.Second
+// lastWordsTime is how long an agent has to take its last reply.
+const lastWordsTime = time.Second
 
 func (in *Init) load(r *proto.Request) *reason.Reason {
 	if !safeName(r.Unit) || r.Def == nil {
@@ -54,6 +60,7 @@ func (in *Init) unload(name string) *reason.Reason {
 		return why
 	}
 	in.attach(u).forget()
+	in.pruneJournals()
 	delete(in.dirty, name)
 	in.gen++
 	in.kick()
@@ -91,17 +98,73 @@ func (in *Init) flushDirty() {
 	in.kick()
 }
 
-// finish lets every agent have its last reply.
-func (in *Init) finish() {
-	in.groups.Remove()
+// lastWords lets every agent have its last reply.
+func (in *Init) lastWords() {
 	var writers []*conn
 	for k := range in.conns {
 		writers = append(writers, k)
 	}
 	for _, k := range writers {
-		_ = k.c.SetWriteDeadline(time.Now().Add(lastWords))
+		_ = k.c.SetWriteDeadline(time.Now().Add(lastWordsTime))
 		k.drop()
 		<-k.written
 	}
-	in.log.Info("every unit is stopped, the init process ends")
+}
+
+// replace takes the request to hand over to another program, when there is one.
+func (in *Init) replace(argv []string) *reason.Reason {
+	if len(argv) == 0 || !filepath.IsAbs(argv[0]) || unix.Access(argv[0], unix.X_OK) != nil {
+		return reason.Because(reason.BadRequest, reason.Args{"error": "nothing that can be executed is to replace the init process"})
+	}
+	in.replaceBy = argv
+	return nil
+}
+
+// become puts another program into our place: same process, so its children stay ours, and their exit statuses known.
+// Lock and socket go over to it, so that nobody meets a closed door meanwhile.
+func (in *Init) become(lock *os.File, l *net.UnixListener) error {
+	socket, err := l.File()
+	if err != nil {
+		return err
+	}
+	argv := append(slices.Clone(in.replaceBy), in.args...)
+	argv = append(argv, replacedFlag)
+	for _, f := range []struct {
+		flag string
+		fd   uintptr
+	}{{"-lock-fd", lock.Fd()}, {"-listen-fd", socket.Fd()}} {
+		if _, err := unix.FcntlInt(f.fd, unix.F_SETFD, 0); err != nil {
+			return err
+		}
+		argv = append(argv, f.flag, strconv.Itoa(int(f.fd)))
+	}
+	in.log.Info("another program takes over", "argv", argv)
+	err = unix.Exec(argv[0], argv, os.Environ())
+	return fmt.Errorf("become %s: %w", argv[0], err)
+}
+
+// maxOldJournals is how many journals of units that are no longer loaded are kept; the oldest go first.
+const maxOldJournals = 256
+
+// pruneJournals removes journals that nobody will ask for.
+func (in *Init) pruneJournals() {
+	dir := filepath.Join(in.dir, "journal")
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) <= maxOldJournals {
+		return
+	}
+	age := map[string]time.Time{}
+	var old []string
+	for _, n := range names {
+		if info, err := n.Info(); err == nil && in.engine.Get(n.Name()) == nil {
+			old = append(old, n.Name())
+			age[n.Name()] = info.ModTime()
+		}
+	}
+	slices.SortFunc(old, func(a, b string) int { return age[a].Compare(age[b]) })
+	for _, n := range old[:max(0, len(old)-maxOldJournals)] {
+		if err := os.RemoveAll(filepath.Join(dir, n)); err != nil {
+			in.log.Warn("an old journal stays", "unit", n, "error", err)
+		}
+	}
 }

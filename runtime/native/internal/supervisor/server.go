@@ -137,6 +137,10 @@ func (k *conn) drop() {
 
 func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 	m := &proto.Reply{ID: r.ID}
+	if in.ending && r.Op != proto.Hello && r.Op != proto.List && r.Op != proto.Shutdown {
+		m.Error = reason.Because(reason.RuntimeDown, reason.Args{"runtime": "native", "error": "it is being shut down"})
+		return m
+	}
 	switch r.Op {
 	case proto.Hello:
 		m.V, m.PID = proto.Version, os.Getpid()
@@ -160,6 +164,8 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 	case proto.Shutdown:
 		in.ending = true
 		in.engine.StopAll()
+	case proto.Replace:
+		m.Error = in.replace(r.Argv)
 	default:
 		m.Error = reason.Because(reason.BadRequest, reason.Args{"error": "the init process does not know the operation " + r.Op})
 	}

@@ -163,7 +163,7 @@ func (in *Init) adopt(k *kept) {
 		}
 	}
 	if s := u.Service; s != nil && !s.State.Down() {
-		a.adopted = true
+		a.adopted = !in.same
 		a.credRun = s.Invocation
 		if err := in.reopen(a, s); err != nil {
 			in.log.Error("a running unit's streams are lost", "unit", u.Name, "error", err)
@@ -231,6 +231,10 @@ func (in *Init) settleAdopted(k *kept) {
 	}
 	for _, p := range []*service.Proc{s.Main, s.Control} {
 		if p == nil {
+			continue
+		}
+		if parentOf(p.PID) == os.Getpid() { // We are the same process as the init process before us.
+			in.children[p.PID] = k.Name
 			continue
 		}
 		p.Alien = true
