@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/judge"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/fake"
 	"argosy.dev/argosy/store"
@@ -608,5 +609,73 @@ func TestTheSameLastingReasonTwiceIsFinal(t *testing.T) {
 			r.run(5 * time.Second) // The next try is on.
 			r.is("a.service", cluster.Failing, c.code)
 		})
+	}
+}
+
+// prober is a Prober whose answers the test gives.
+type prober struct {
+	targets map[string]Target
+	health  map[string]judge.Health
+	news    map[string]bool
+}
+
+func newProber() *prober {
+	return &prober{targets: map[string]Target{}, health: map[string]judge.Health{}, news: map[string]bool{}}
+}
+
+func (p *prober) Watch(name string, t *Target) {
+	delete(p.targets, name)
+	if t != nil {
+		p.targets[name] = *t
+	}
+}
+
+func (p *prober) Result(name string) (judge.Health, bool) {
+	t, watched := p.targets[name]
+	h := p.health[name]
+	h.Invocation = t.Invocation
+	return h, watched
+}
+
+func (p *prober) News(name string) bool { n := p.news[name]; p.news[name] = false; return n }
+func (p *prober) Kick() <-chan struct{} { return nil }
+func (p *prober) say(name string, h judge.Health) {
+	p.health[name], p.news[name] = h, true
+}
+
+func TestHealthIsHeard(t *testing.T) {
+	p := newProber()
+	r := newRig(t, func(c *Config) { c.Prober = p })
+	hear := func(h judge.Health) {
+		p.say("a.service", h)
+		r.agent.kicked = true // As Forward does.
+	}
+	r.start("a.service", service("ExecStart=/fake/run say=listening_elsewhere")+"[X-Argosy]\nPort=3300\n")
+	r.run(20 * time.Second)
+	r.is("a.service", cluster.Starting, reason.NotReady)
+	hear(judge.Health{Ready: true, Since: r.now})
+	r.run(time.Second)
+	r.is("a.service", cluster.Starting, reason.Settling)
+	r.run(5 * time.Second)
+	r.is("a.service", cluster.Healthy, reason.Healthy)
+	hear(judge.Health{Fails: 3, Error: "connection refused; it listens on 127.0.0.1:3301"})
+	r.run(0)
+	if st := r.is("a.service", cluster.Unhealthy, reason.Unhealthy); !st.Final || len(st.LogTail) != 1 || !strings.Contains(st.Reason.Message(), "127.0.0.1:3301") {
+		t.Errorf("%+v", st.Reason)
+	}
+	hear(judge.Health{Fails: 3, Error: "connection refused; it listens on 127.0.0.1:3302"})
+	r.run(10 * time.Second)
+	if st := r.is("a.service", cluster.Unhealthy, reason.Unhealthy); len(st.LogTail) != 1 {
+		t.Errorf("no lines of an unhealthy run: %+v", st)
+	}
+	hear(judge.Health{Ready: true, Since: r.now})
+	r.run(6 * time.Second)
+	if st := r.is("a.service", cluster.Healthy, reason.Healthy); len(st.LogTail) != 0 {
+		t.Errorf("%+v", st)
+	}
+	r.want("a.service", "", cluster.Loaded)
+	r.run(time.Second)
+	if len(p.targets) != 0 {
+		t.Error("a stopped unit is asked on")
 	}
 }

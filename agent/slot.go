@@ -66,6 +66,7 @@ type tail struct {
 	at      time.Time
 	lines   []string
 	holders map[uint16]judge.Holder
+	awaited time.Time // Since when lines that do not come are waited for.
 }
 
 // learn keeps what was judged of an ended run, for as long as the runtime keeps its exits.

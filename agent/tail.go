@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/judge"
 	"argosy.dev/argosy/runtime"
 )
@@ -35,9 +34,9 @@ func newBudget(now time.Time, clock func() time.Time) *budget {
 // readTail makes sure that the last lines of a failed run are at hand before it is judged. It tells false when they are
 // to be waited for.
 func (a *Agent) readTail(ctx context.Context, s *slot, now time.Time, b *budget) bool {
-	of, run, at, ok := s.failedRun()
+	run, at, ok := s.failedRun()
 	switch {
-	case !ok || of == s.tail.of:
+	case !ok || run == s.tail.of:
 		return true
 	case s.tail.of != "" && now.Sub(s.tail.at) < tailEvery && len(s.tail.lines) > 0 && s.evidence.Active != "failed":
 		return true // It loops: the last lines but one say the same.
@@ -45,22 +44,39 @@ func (a *Agent) readTail(ctx context.Context, s *slot, now time.Time, b *budget)
 		return false
 	}
 	lines := a.lastLines(ctx, s.name, run)
-	if len(lines) == 0 && now.Sub(at) >= 0 && now.Sub(at) < tailSettles {
-		return false
+	if len(lines) == 0 && !s.mute() && now.Sub(at) >= 0 && now.Sub(at) < tailSettles {
+		if s.tail.awaited.IsZero() {
+			s.tail.awaited = now
+		}
+		if now.Sub(s.tail.awaited) < tailSettles { // A loop without words must not put off its judgement for ever.
+			return false
+		}
 	}
-	s.tail = tail{of: of, at: now, lines: lines}
+	s.tail = tail{of: run, at: now, lines: lines}
 	if port, ok := judge.PortInLog(lines); ok {
 		s.tail.holders = a.holders(port)
 	}
 	return true
 }
 
-// failedRun names the run whose lines explain the present trouble: the last one that ended unasked and without success,
-// or the present one when its check fails.
-func (s *slot) failedRun() (of, run string, at time.Time, ok bool) {
+// mute tells whether the last run had no time to say anything: its set-up failed before the program began.
+func (s *slot) mute() bool {
+	n := len(s.evidence.Exits)
+	if n == 0 {
+		return false
+	}
+	x := s.evidence.Exits[n-1]
+	return x.Error != nil || x.Status >= setupStatus
+}
+
+// setupStatus is the first exit status of a failed set-up (systemd.exec(5), "Process Exit Codes").
+const setupStatus = 200
+
+// failedRun names the run whose lines explain the present trouble: the last one that ended unasked and without success.
+func (s *slot) failedRun() (run string, at time.Time, ok bool) {
 	e := s.evidence
 	if e == nil || len(e.Exits) == 0 {
-		return s.unhealthyRun()
+		return "", time.Time{}, false
 	}
 	x := e.Exits[len(e.Exits)-1]
 	for _, y := range slices.Backward(e.Exits) { // ExecStopPost= may have ended well since.
@@ -72,16 +88,16 @@ func (s *slot) failedRun() (of, run string, at time.Time, ok bool) {
 		}
 	}
 	if x.Success || x.Asked || x.Invocation == "" || x.Invocation == e.Invocation && s.runs() {
-		return s.unhealthyRun()
+		return "", time.Time{}, false
 	}
-	return x.Invocation, x.Invocation, x.At, true
+	return x.Invocation, x.At, true
 }
 
-func (s *slot) unhealthyRun() (of, run string, at time.Time, ok bool) {
-	if s.evidence == nil || s.status.State != cluster.Unhealthy || s.evidence.Invocation == "" {
-		return "", "", time.Time{}, false
+// readUnhealthy reads the last lines of a run that goes on while its check fails.
+func (a *Agent) readUnhealthy(ctx context.Context, s *slot, now time.Time) {
+	if of := s.evidence.Invocation + "!"; s.tail.of != of && s.evidence.Invocation != "" {
+		s.tail = tail{of: of, at: now, lines: a.lastLines(ctx, s.name, s.evidence.Invocation)}
 	}
-	return s.evidence.Invocation + "!", s.evidence.Invocation, time.Time{}, true
 }
 
 // lastLines reads the end of one run's log. A journal that cannot be read costs the lines and nothing else.

@@ -114,6 +114,9 @@ func (a *Agent) word(ctx context.Context, s *slot, now time.Time, away error, b 
 		in.Refused = reason.Because(reason.RuntimeDown, reason.Args{"runtime": a.Runtime.Name(), "error": away.Error()})
 	}
 	out := judge.State(in)
+	if out.State == cluster.Unhealthy {
+		a.readUnhealthy(ctx, s, now)
+	}
 	a.watch(s, in)
 	if out.Why != nil && !in.Pending {
 		s.learn(out.WhyOf, out.Why)
