@@ -87,7 +87,7 @@ func (l *Leader) translate(c plan.Change) edit {
 		return e
 	}
 	if c.Reason == nil || l.left(c.Unit, e.drop) > 0 {
-		e.clear = c.Reason == nil && l.hasUnplaced(c.Unit)
+		e.clear = c.Reason == nil && !c.Global && l.hasUnplaced(c.Unit)
 		return e
 	}
 	if !l.hasUnplaced(c.Unit) || !reason.Equal(l.unplaced[c.Unit], c.Reason) {
