@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
@@ -147,7 +148,7 @@ func removeFiles(name string) error {
 	}
 	_ = os.Remove(filepath.Join(path+".d", dropIn))
 	_ = os.Remove(path + ".d") // Stays when somebody else has put something there.
-	return errors.Join(removeIfThere(startedFile(name)), removeIfThere(oomFile(name)))
+	return errors.Join(removeIfThere(startedFile(name)), removeIfThere(loadedFile(name)), removeIfThere(oomFile(name)))
 }
 
 func removeIfThere(path string) error {
@@ -159,6 +160,18 @@ func removeIfThere(path string) error {
 
 // startedFile's time is that of the last start order; it outlives the agent.
 func startedFile(name string) string { return filepath.Join(stateDir, "started", name) }
+
+// loadedFile's time is that of the first load.
+func loadedFile(name string) string { return filepath.Join(stateDir, "loaded", name) }
+
+// timeOf is when a file was written; zero when it is not there.
+func timeOf(path string) time.Time {
+	st, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
 
 // pinText is a target that names all our units. PID 1 forgets an inactive unit that nobody mentions, and with it how
 // its last run ended; After= of an active target is such a mention and does nothing else.

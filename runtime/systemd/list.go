@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -247,7 +246,7 @@ func (r *Runtime) waitingFor(ctx context.Context, job dbus.ObjectPath) []string 
 func (r *Runtime) compose(u *loaded) cluster.Evidence {
 	e := u.evidence.Evidence
 	e.Hash = u.hash
-	since := startedAt(u.name)
+	since := timeOf(startedFile(u.name))
 	kills, peak := u.history.oomSince(since)
 	e.OOMKills = kills + u.evidence.kills
 	e.MemoryPeak = max(e.MemoryPeak, peak)
@@ -272,25 +271,30 @@ func (r *Runtime) compose(u *loaded) cluster.Evidence {
 	return e
 }
 
+// dependencyFailed names the unit for whose sake PID 1 has refused a start: of ours the one that is not up, else the
+// first that the unit needs. It is nil while that one is on its way; more is known when it has arrived.
 func (r *Runtime) dependencyFailed(u *loaded) *reason.Reason {
-	name, kind, state := "a unit that it needs", "Requires", "failed"
-	if m := u.unit; m != nil {
-		for _, dep := range slices.Concat(m.Requires, m.BindsTo, m.Requisite) {
-			d := r.units[dep]
-			if name, kind = dep, kindOf(m, dep); d != nil && d.evidence.Active != "active" {
-				state = d.evidence.Active
-				break
-			}
+	if u.unit == nil {
+		return nil
+	}
+	first, state := "", "failed"
+	for _, dep := range slices.Concat(u.unit.Requires, u.unit.BindsTo, u.unit.Requisite) {
+		if first == "" {
+			first = dep
+		}
+		d := r.units[dep]
+		if d == nil {
+			continue
+		}
+		switch a := d.evidence.Active; a {
+		case "activating", "deactivating", "reloading", "":
+			return nil
+		case "inactive", "failed":
+			first, state = dep, a
 		}
 	}
-	return reason.Because(reason.DependencyFailed, reason.Args{"dependency": name, "kind": kind, "state": state})
-}
-
-// startedAt is the time of the last start order; zero when it is not known.
-func startedAt(name string) time.Time {
-	st, err := os.Stat(startedFile(name))
-	if err != nil {
-		return time.Time{}
+	if first == "" {
+		return nil
 	}
-	return st.ModTime()
+	return reason.Because(reason.DependencyFailed, reason.Args{"dependency": first, "kind": kindOf(u.unit, first), "state": state})
 }

@@ -26,7 +26,13 @@ func (r *Runtime) Load(ctx context.Context, u *unit.Unit) ([]unit.Warning, error
 	if err != nil {
 		return nil, err
 	}
-	if path := takenBy(u.Name, dirs); path != "" {
+	path := takenBy(u.Name, dirs)
+	if path == "" {
+		if path, err = r.madeElsewhere(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if path != "" {
 		return nil, reason.Because(reason.NameTaken, reason.Args{"unit": name, "path": path})
 	}
 	r.mu.Lock()
@@ -37,13 +43,39 @@ func (r *Runtime) Load(ctx context.Context, u *unit.Unit) ([]unit.Warning, error
 	}
 	l := r.units[name]
 	if l == nil {
-		l = &loaded{name: name}
+		if err := os.WriteFile(loadedFile(name), nil, 0o600); err != nil {
+			return nil, writeRefused(loadedFile(name), err)
+		}
+		l = &loaded{name: name, since: timeOf(loadedFile(name))}
 		r.units[name] = l
 		r.reload = true // For the pin.
 	}
 	l.unit, l.hash, l.news = u, u.Hash(), true
 	r.reload = r.reload || changed
 	return r.cg.notEnforced(u), nil
+}
+
+// madeElsewhere tells where PID 1 has a unit of this name from, when that is not our file; "" when it has none.
+// Some units have no file at all: mounts that are there, slices that others are in.
+func (r *Runtime) madeElsewhere(ctx context.Context, name string) (string, error) {
+	var rows []row
+	if err := r.bus.call(ctx, "ListUnitsByNames", []any{[]string{name}}, &rows); err != nil {
+		return "", fmt.Errorf("look for %s: %w", name, err)
+	}
+	if len(rows) == 0 || rows[0].Load != "loaded" {
+		return "", nil
+	}
+	var path string
+	if err := r.bus.callOn(ctx, unitPath(name), propsIface+".Get", []any{unitIface, "FragmentPath"}, &path); err != nil {
+		return "", fmt.Errorf("look for %s: %w", name, err)
+	}
+	switch path {
+	case filepath.Join(unitDir, name):
+		return "", nil
+	case "":
+		return "systemd itself (it has no file)", nil
+	}
+	return path, nil
 }
 
 // unitPath lists the folders that PID 1 reads unit files from.

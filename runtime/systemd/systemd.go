@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
@@ -52,6 +53,8 @@ type loaded struct {
 	name string
 	hash string
 	unit *unit.Unit // nil until it is needed, when an agent before us loaded it.
+	// since is when the name became ours: the journal may tell of others before that had it.
+	since time.Time
 
 	news     bool    // Read its properties anew.
 	seen     row     // What PID 1's list said when they were read.
@@ -89,8 +92,10 @@ func (r *Runtime) prepare(ctx context.Context) error {
 	if err := r.bus.callOn(ctx, managerPath, propsIface+".Get", []any{managerIface, "Version"}, &version); err != nil {
 		return fmt.Errorf("ask systemd for its version: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(stateDir, "started"), 0o755); err != nil {
-		return fmt.Errorf("prepare the systemd runtime: %w", err)
+	for _, dir := range []string{filepath.Dir(startedFile("x")), filepath.Dir(loadedFile("x"))} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("prepare the systemd runtime: %w", err)
+		}
 	}
 	return r.cg.prepareHook()
 }
@@ -102,7 +107,7 @@ func (r *Runtime) readOwnFiles() error {
 		return fmt.Errorf("read %s: %w", unitDir, err)
 	}
 	for name, hash := range files {
-		r.units[name] = &loaded{name: name, hash: hash, news: true}
+		r.units[name] = &loaded{name: name, hash: hash, news: true, since: timeOf(loadedFile(name))}
 	}
 	return nil
 }
@@ -154,7 +159,7 @@ func (r *Runtime) jobDone(name, result string) {
 func (r *Runtime) take(e entry) {
 	r.mu.Lock()
 	u := r.units[string(e.Unit)]
-	news := u != nil && u.history.take(e)
+	news := u != nil && !e.at().Before(u.since) && u.history.take(e)
 	if news {
 		u.news = true
 	}

@@ -1,12 +1,9 @@
 package systemd
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,12 +13,6 @@ import (
 	"argosy.dev/argosy/runtime/runtimetest"
 )
 
-// inHost is set in the test binary that runs inside of a booted host. The tests that need one begin with TestInHost.
-const inHost = "ARGOSY_TEST_IN_HOST"
-
-// innerTimeout bounds all tests in one host: the goroutines of a test that hangs are printed.
-const innerTimeout = 90 * time.Second
-
 func TestMain(m *testing.M) {
 	runtimetest.NotifyMain()
 	os.Exit(m.Run())
@@ -29,60 +20,24 @@ func TestMain(m *testing.M) {
 
 // TestHost boots a host and runs this very test binary in it.
 func TestHost(t *testing.T) {
-	if os.Getenv(inHost) != "" {
+	if os.Getenv(hosttest.InHost) != "" {
 		t.Skip("this is the host")
 	}
-	h := hosttest.Systemd(t, hosttest.Options{})
-	relay(t, h, "^TestInHost")
+	hosttest.Systemd(t, hosttest.Options{}).RunTests("limits", "^TestInHost")
 }
 
-// relay runs tests of this binary in a host and makes their outcome its own.
-func relay(t *testing.T, h *hosttest.Host, run string) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+// TestHostWithoutLimits: a machine whose systemd has no controllers.
+func TestHostWithoutLimits(t *testing.T) {
+	if os.Getenv(hosttest.InHost) != "" {
+		t.Skip("this is the host")
 	}
-	h.Copy(exe, "/root/inner.test")
-	began := time.Now()
-	cmd := h.Command(t.Context(), "env", inHost+"=1", "/root/inner.test", "-test.v", "-test.timeout", innerTimeout.String(), "-test.run", run)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = cmd.Stdout
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ran := 0
-	for lines := bufio.NewReader(out); ; {
-		line, err := lines.ReadString('\n')
-		if strings.HasPrefix(line, "--- PASS") {
-			ran++
-		}
-		if line != "" {
-			t.Log(strings.TrimRight(line, "\n"))
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("the tests in the host failed: %v", err)
-	}
-	if ran == 0 {
-		t.Fatalf("no test in the host passed: does %q name any?", run)
-	}
-	t.Logf("%d tests in the host, %v after its boot of %v", ran, time.Since(began).Round(time.Millisecond), h.Booted.Round(time.Millisecond))
+	hosttest.Systemd(t, hosttest.Options{Unified: true}).RunTests("no limits", "^TestInHostLimitNotEnforced$")
 }
 
-func needHost(t *testing.T) {
+func needHost(t *testing.T, word string) {
 	t.Helper()
-	if os.Getenv(inHost) == "" {
-		t.Skip("runs inside of TestHost's host")
+	if os.Getenv(hosttest.InHost) != word {
+		t.Skipf("runs inside of a host with %s", word)
 	}
 }
 
@@ -148,7 +103,7 @@ func cleanUp(t *testing.T) {
 }
 
 func TestInHostConformance(t *testing.T) {
-	needHost(t)
+	needHost(t, "limits")
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
