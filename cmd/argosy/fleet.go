@@ -280,7 +280,7 @@ func (f *fleetctl) carry(ctx context.Context, d door, v fleetVerb, changes []wir
 	}
 	w := wait{
 		title: v.trigger, good: v.state, units: waiting, since: resp.Revision, revisions: map[string]int64{},
-		goal: v.order.goal, stand: v.order.stand, gone: v.order.gone, limit: time.Duration(f.attempts) * fleetAttempt,
+		goal: v.order.goal, stand: v.order.stand, gone: v.order.gone, limit: f.limit(),
 	}
 	for _, u := range resp.Units {
 		w.revisions[u.Name] = u.Revision
@@ -292,6 +292,9 @@ func (f *fleetctl) carry(ctx context.Context, d door, v fleetVerb, changes []wir
 	}
 	return f.ended(ctx, d, v, out)
 }
+
+// limit is how long --block-attempts waits; 0: without one.
+func (f *fleetctl) limit() time.Duration { return time.Duration(f.attempts) * fleetAttempt }
 
 // ended prints fleet's lines about the units that came so far, and what kept the others, on stderr.
 func (f *fleetctl) ended(ctx context.Context, d door, v fleetVerb, out outcome) error {

@@ -71,13 +71,10 @@ func (f *fleetctl) onPresent(ctx context.Context, d door, v fleetVerb, args []st
 		return err
 	}
 	var units []string
-	var changes []wire.Change
 	for _, a := range answers {
 		units = append(units, a.Unit)
-		change.Name = a.Unit
-		changes = append(changes, change)
 	}
-	err = f.carry(ctx, d, v, changes, units)
+	err = f.carry(ctx, d, v, changesOf(units, change), units)
 	if err == nil && done != "" {
 		f.note("Successfully %s units %s.", done, goList(units))
 	}
@@ -109,11 +106,39 @@ func (f *fleetctl) unload() *cobra.Command {
 }
 
 func (f *fleetctl) destroy() *cobra.Command {
-	v := fleetVerb{order: &order{goal: judge.GoalStop, stand: func(cluster.Answer) show.Standing { return show.Pending }, gone: show.Met}, state: "destroyed", trigger: "destroy"}
+	v := fleetVerb{order: &order{goal: judge.GoalStop, stand: pending, gone: show.Met}, state: "destroyed", trigger: "destroy"}
 	return f.blockFlags(f.units("destroy UNIT...", "Destroy one or more units in the cluster",
 		func(ctx context.Context, d door, args []string) error {
+			if err := f.stopFirst(ctx, d, args); err != nil {
+				return err
+			}
 			return f.onPresent(ctx, d, v, args, wire.Change{Destroy: true}, "")
 		}))
+}
+
+// stopFirst unloads what is to be destroyed, so that "Destroyed" means that nothing runs any more.
+func (f *fleetctl) stopFirst(ctx context.Context, d door, args []string) error {
+	answers, err := f.names(ctx, d, args, exitFailed)
+	if err != nil || f.noBlock {
+		return err
+	}
+	var placed []string
+	for _, a := range answers {
+		if a.MachineID != "" {
+			placed = append(placed, a.Unit)
+		}
+	}
+	if len(placed) == 0 {
+		return nil
+	}
+	f.quiet = true
+	o := &order{goal: judge.GoalStop, stand: unloaded, gone: show.Met, expect: -1, timeout: f.limit()}
+	w, err := f.ask(ctx, d, o, changesOf(placed, wire.Change{Desired: cluster.Inactive}), placed)
+	if err != nil {
+		return err
+	}
+	_, err = f.follow(ctx, d, w)
+	return err
 }
 
 func (f *fleetctl) status() *cobra.Command {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"argosy.dev/argosy/cluster"
@@ -82,15 +85,73 @@ Stops units and takes them off their machines: their room is free for others. Th
 }
 
 func (a *app) destroyCommand() *cobra.Command {
-	o := &order{verb: "destroy", good: "destroyed", past: "asked to destroy", goal: judge.GoalStop, stand: func(cluster.Answer) show.Standing { return show.Pending }, gone: show.Met}
-	c := a.actCommand(doc{
+	o := &order{verb: "destroy", good: "destroyed", past: "asked to destroy", goal: judge.GoalStop, stand: pending, gone: show.Met}
+	c := doc{
 		use: "destroy UNIT... [--no-block] [--timeout=5m]", short: "Stop units and remove them from the cluster",
 		long: `
-Stops units, takes them off their machines, and forgets their unit files. Files on disk are not touched.`,
+Stops units, takes them off their machines, waits until nothing of them runs any more, and then lets the cluster forget
+their unit files. Files on disk are not touched. With --no-block the cluster forgets them at once, and their machines
+stop them afterwards.`,
 		example: `
   argosy destroy web@10
-  argosy destroy 'web@*' web@.service`,
-	}, o, wire.Change{Destroy: true})
+  argosy destroy 'web@*' web@.service`, exits: actExits(),
+	}.command()
+	c.Args = atLeast(1, "a unit")
 	o.waitFlags(c)
+	c.ValidArgsFunction = a.completeUnits
+	c.RunE = func(c *cobra.Command, args []string) error {
+		d, err := a.connect()
+		if err != nil {
+			return err
+		}
+		answers, err := a.names(c.Context(), d, args, exitNoUnitToAct)
+		if err != nil {
+			return err
+		}
+		return a.destroy(c.Context(), d, o, answers)
+	}
 	return c
+}
+
+// pending is the standing of a unit that is still there.
+func pending(cluster.Answer) show.Standing { return show.Pending }
+
+// destroy unloads first and waits for it, so that "destroyed" means that nothing runs any more.
+func (a *app) destroy(ctx context.Context, d door, o *order, answers []cluster.Answer) error {
+	began := a.now()
+	var all, placed []string
+	for _, an := range answers {
+		all = append(all, an.Unit)
+		if an.MachineID != "" && !an.Template {
+			placed = append(placed, an.Unit)
+		}
+	}
+	if len(placed) > 0 && !o.noBlock && o.expect < 0 {
+		stop := &order{verb: "destroy", good: "unloaded", goal: judge.GoalStop, stand: unloaded, gone: show.Met, timeout: o.timeout, expect: -1}
+		w, err := a.ask(ctx, d, stop, changesOf(placed, wire.Change{Desired: cluster.Inactive}), placed)
+		if err != nil {
+			return err
+		}
+		out, err := a.follow(ctx, d, w)
+		if err != nil {
+			return err
+		}
+		if len(out.met) < out.wanted {
+			return a.close(stop, w, out)
+		}
+		if o.timeout > 0 {
+			o.timeout = max(time.Second, o.timeout-a.now().Sub(began))
+		}
+	}
+	return a.carryOut(ctx, d, o, changesOf(all, wire.Change{Destroy: true}), all)
+}
+
+// changesOf asks the same of several units.
+func changesOf(units []string, change wire.Change) []wire.Change {
+	out := make([]wire.Change, len(units))
+	for i, u := range units {
+		change.Name = u
+		out[i] = change
+	}
+	return out
 }

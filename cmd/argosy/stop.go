@@ -30,14 +30,10 @@ func (a *app) onUnits(ctx context.Context, o *order, args []string, change wire.
 		return err
 	}
 	units := make([]string, len(answers))
-	changes := make([]wire.Change, len(answers))
 	for i, an := range answers {
 		units[i] = an.Unit
-		ch := change
-		ch.Name = an.Unit
-		changes[i] = ch
 	}
-	return a.carryOut(ctx, d, o, changes, units)
+	return a.carryOut(ctx, d, o, changesOf(units, change), units)
 }
 
 // actCommand makes a verb that asks one change of units and waits for it.

@@ -118,13 +118,27 @@ func warningText(w unit.Warning) string {
 
 // carryOut asks for the changes, waits for what becomes of them, and tells it.
 func (a *app) carryOut(ctx context.Context, d door, o *order, changes []wire.Change, units []string) error {
-	resp, err := a.apply(ctx, d, o, changes)
+	if o.noBlock || o.stand == nil {
+		resp, err := a.apply(ctx, d, o, changes)
+		if err != nil {
+			return err
+		}
+		return a.asked(o, resp, units)
+	}
+	w, err := a.ask(ctx, d, o, changes, units)
 	if err != nil {
 		return err
 	}
-	if o.noBlock || o.stand == nil {
-		return a.asked(o, resp, units)
+	out, err := a.follow(ctx, d, w)
+	if err != nil {
+		return err
 	}
+	return a.close(o, w, out)
+}
+
+// ask asks for the changes, and tells what there is to wait for.
+func (a *app) ask(ctx context.Context, d door, o *order, changes []wire.Change, units []string) (wait, error) {
+	resp, err := a.apply(ctx, d, o, changes)
 	w := wait{
 		title: o.verb + " " + show.Names(units), good: o.good, units: units, since: resp.Revision,
 		revisions: map[string]int64{}, goal: o.goal, stand: o.stand, gone: o.gone, limit: o.timeout,
@@ -132,11 +146,7 @@ func (a *app) carryOut(ctx context.Context, d door, o *order, changes []wire.Cha
 	for _, u := range resp.Units {
 		w.revisions[u.Name] = u.Revision
 	}
-	out, err := a.follow(ctx, d, w)
-	if err != nil {
-		return err
-	}
-	return a.close(o, w, out)
+	return w, err
 }
 
 // asked tells that the wish is stored and nobody waits.

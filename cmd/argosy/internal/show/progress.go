@@ -147,6 +147,8 @@ func changeText(s Style, it *item, good string) string {
 			code = string(a.Reason.Code)
 		}
 		return s.Paint(Bad, s.Cross()+" "+code) + on + ": " + Clean(a.Message)
+	case it.standing == Met && good != string(cluster.Healthy): // Asked to be stopped, loaded, destroyed.
+		return s.Paint(Good, good) + on
 	case it.standing == Met:
 		return s.Paint(Good, string(a.State)) + on
 	case a.State == cluster.Starting:
