@@ -189,7 +189,7 @@ func (in Input) why(runs []run, i int) *reason.Reason {
 	switch {
 	case x.Error != nil:
 		return x.Error
-	case x.OOM:
+	case x.OOM, in.oomBelow(x, len(runs)):
 		return in.oom()
 	}
 	if last && !isUp(in.Evidence) {
@@ -268,6 +268,13 @@ func protocol(s *unit.Service) string {
 		return "bus name " + s.BusName + " was not taken (Type=dbus)"
 	}
 	return "it did not keep to Type=" + string(s.Type)
+}
+
+// oomBelow: a shell that tells that its child was killed (128+9), and the control group has counted an OOM kill for each
+// run since the order.
+func (in Input) oomBelow(x cluster.Exit, runs int) bool {
+	const shellKilled = 128 + 9
+	return !x.Success && x.Signal == 0 && x.Status == shellKilled && in.Evidence.OOMKills >= runs
 }
 
 // oom names the limit and the count: both come from the cgroup.
