@@ -129,10 +129,9 @@ func setPort(l *loader, v string) bool {
 		if err != nil {
 			return l.fail("%v", err)
 		}
-		l.u.Argosy.Ports = addPort(l.u.Argosy.Ports, p)
-	}
-	if len(l.u.Argosy.Ports) > maxPorts {
-		return l.fail("more than %d ports", maxPorts)
+		if l.u.Argosy.Ports = addPort(l.u.Argosy.Ports, p); len(l.u.Argosy.Ports) > maxPorts {
+			return l.fail("more than %d ports", maxPorts)
+		}
 	}
 	return true
 }
@@ -314,7 +313,7 @@ func setSpread(l *loader, v string) bool {
 		if !plainKey(k) {
 			return l.fail("%s is not a metadata key", short(k))
 		}
-		addOnce(&l.u.Argosy.Spread, k)
+		l.addOnce(&l.u.Argosy.Spread, k)
 	}
 	return true
 }

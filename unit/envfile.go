@@ -175,6 +175,8 @@ func (r *envReader) push() {
 		return
 	}
 	if s := key + "=" + value; envName(key) && envAssignment(s) {
-		r.out = replaceEnv(r.out, s)
+		if r.out = replaceEnv(r.out, s); len(r.out) > MaxList {
+			r.err = fmt.Errorf("line %d: more than %d variables", r.line, MaxList)
+		}
 	}
 }

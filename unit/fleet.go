@@ -32,6 +32,9 @@ func setFleet(l *loader, v string) bool {
 	for _, w := range fleetWords(v) {
 		l.fleet.values[key] = append(l.fleet.values[key], l.fleetExpand(w))
 	}
+	if len(l.fleet.values[key]) > MaxFleet {
+		return l.fail("more than %d values", MaxFleet)
+	}
 	if strings.HasSuffix(key, "Metadata") {
 		return l.checkMetadata(l.fleet.values[key])
 	}
@@ -107,6 +110,10 @@ func (l *loader) finishFleet() {
 	f.Replaces = v["Replaces"]
 	for _, c := range slices.Concat(v["X-Conflicts"], v["Conflicts"]) {
 		f.Conflicts = append(f.Conflicts, strings.Fields(c)...)
+	}
+	if len(f.Conflicts) > MaxFleet {
+		l.failFleet("Conflicts", "more than %d values", MaxFleet)
+		return
 	}
 	f.Metadata = metadataTerms(slices.Concat(v["X-ConditionMachineMetadata"], v["MachineMetadata"]))
 	if g := v["Global"]; len(g) > 0 {

@@ -14,8 +14,13 @@ type Source struct {
 	Text []byte
 }
 
-// MaxDropIns bounds the drop-ins of one unit.
-const MaxDropIns = 64
+// Bounds of one unit. systemd has none of them; here a hostile text must not cost more than it is long.
+const (
+	MaxDropIns  = 64   // Drop-ins.
+	MaxWarnings = 200  // Warnings that are kept.
+	MaxList     = 4096 // Entries of one list: dependencies of a kind, variables, credentials, directories.
+	MaxFleet    = 256  // Values of one key of [X-Fleet].
+)
 
 // The sections that are not systemd's.
 const (
@@ -75,10 +80,10 @@ type loader struct {
 	section string
 	opt     *Option
 
-	svc      serviceState
-	fleet    fleetState
-	health   healthState
-	condSeen bool
+	svc    serviceState
+	fleet  fleetState
+	health healthState
+	full   bool // A list had too many entries.
 }
 
 // setter takes one value. It reports whether the assignment counts; one that does not is left out of the canonical file.
@@ -86,7 +91,7 @@ type setter func(l *loader, v string) bool
 
 func (l *loader) source(source string, text []byte) {
 	file, warnings, err := ParseFile(source, text)
-	l.u.Warnings = append(l.u.Warnings, warnings...)
+	l.u.Warnings = append(l.u.Warnings, warnings[:min(len(warnings), MaxWarnings-len(l.u.Warnings))]...)
 	if err != nil {
 		var errs Errors
 		if errors.As(err, &errs) {
@@ -170,6 +175,9 @@ func (l *loader) take(setters map[string]setter) bool {
 	case strings.HasPrefix(key, "X-"):
 		return true
 	}
+	if len(l.u.Warnings) >= MaxWarnings {
+		return true // Nobody would see the hint, which is dear.
+	}
 	if near := didYouMean(key, keysOf(directives[l.section])); near != "" {
 		l.warn("systemd 252 does not know this directive and ignores it; did you mean %s=?", near)
 	} else {
@@ -233,9 +241,32 @@ func (l *loader) keepSection(s *Section) {
 
 // warn notes something about the option at hand.
 func (l *loader) warn(format string, args ...any) {
+	if len(l.u.Warnings) >= MaxWarnings {
+		return
+	}
 	l.u.Warnings = append(l.u.Warnings, Warning{
 		File: l.opt.Source, Line: l.opt.Line, Section: l.section, Directive: l.opt.Key, Message: fmt.Sprintf(format, args...),
 	})
+}
+
+// addOnce adds to a list what it does not hold yet; a list that is full is a fault.
+func (l *loader) addOnce(list *[]string, s string) {
+	if slices.Contains(*list, s) {
+		return
+	}
+	if len(*list) >= MaxList {
+		l.tooMany(MaxList)
+		return
+	}
+	*list = append(*list, s)
+}
+
+// tooMany is a fault that is told once.
+func (l *loader) tooMany(most int) {
+	if !l.full {
+		l.full = true
+		l.fail("more than %d entries", most)
+	}
 }
 
 // ignore warns that systemd would not take the value. It returns false for setters.

@@ -51,7 +51,10 @@ func setEnvironment(l *loader, v string) bool {
 		case !envAssignment(s):
 			l.ignore("%s is not NAME=VALUE", short(w))
 		default:
-			e.Environment = replaceEnv(e.Environment, s)
+			if e.Environment = replaceEnv(e.Environment, s); len(e.Environment) > MaxList {
+				l.tooMany(MaxList)
+				return false
+			}
 		}
 	}
 	if err != nil {
@@ -93,7 +96,7 @@ func setEnvNames(field func(e *Exec) *[]string, flags wordFlags, assignments boo
 			case err != nil:
 				l.ignore("%s: %v", short(w), err)
 			case envName(s) || assignments && envAssignment(s):
-				addOnce(list, s)
+				l.addOnce(list, s)
 			default:
 				l.ignore("%s is not the name of a variable", short(w))
 			}
@@ -133,8 +136,7 @@ func setLoadCredential(l *loader, v string) bool {
 			return l.ignore("%s is not a place to load a credential from", short(rest))
 		}
 	}
-	e.putCredential(c)
-	return true
+	return l.putCredential(c)
 }
 
 func setSetCredential(l *loader, v string) bool {
@@ -155,17 +157,22 @@ func setSetCredential(l *loader, v string) bool {
 	if !ok {
 		return l.ignore("an escape sequence that is not known")
 	}
-	e.putCredential(Credential{ID: id, Data: data, Set: true})
-	return true
+	return l.putCredential(Credential{ID: id, Data: data, Set: true})
 }
 
 // putCredential replaces the one of the same id and kind.
-func (e *Exec) putCredential(c Credential) {
+func (l *loader) putCredential(c Credential) bool {
+	e := &l.u.Service.Exec
 	for i := range e.Credentials {
 		if e.Credentials[i].ID == c.ID && e.Credentials[i].Set == c.Set {
 			e.Credentials[i] = c
-			return
+			return true
 		}
 	}
+	if len(e.Credentials) >= MaxList {
+		l.tooMany(MaxList)
+		return false
+	}
 	e.Credentials = append(e.Credentials, c)
+	return true
 }

@@ -250,9 +250,9 @@ func (l *loader) directory(tuple string, list *[]string) bool {
 	case link != "" && l.opt.Key == "ConfigurationDirectory":
 		l.ignore("%s: ConfigurationDirectory= takes no link", short(tuple))
 	default:
-		addOnce(list, p)
+		l.addOnce(list, p)
 		if link != "" {
-			addOnce(&e.DirectorySymlinks, l.opt.Key+"="+p+":"+simplifyPath(link))
+			l.addOnce(&e.DirectorySymlinks, l.opt.Key+"="+p+":"+simplifyPath(link))
 		}
 	}
 	return true

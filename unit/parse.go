@@ -147,6 +147,9 @@ func (p *fileParser) header(l string, line int) error {
 }
 
 func (p *fileParser) warn(line int, key, message string) {
+	if len(p.warnings) >= MaxWarnings {
+		return
+	}
 	w := Warning{File: p.file.Source, Line: line, Directive: key, Message: message}
 	if p.current != nil {
 		w.Section = p.current.Name

@@ -248,3 +248,48 @@ func TestNotModelled(t *testing.T) {
 		}
 	}
 }
+
+// TestHostileSizes: texts as large as the caller lets through, made to be dear. Each is refused or bounded, none hangs.
+func TestHostileSizes(t *testing.T) {
+	const size = 256 << 10
+	numbered := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for what, text := range map[string]string{
+		"dependencies":   "[Unit]\nAfter=" + numbered("a%d.service "),
+		"variables":      simple + numbered("Environment=A%d=1\n"),
+		"names to pass":  simple + "PassEnvironment=" + numbered("A%d "),
+		"credentials":    simple + numbered("LoadCredential=a%d\n"),
+		"directories":    simple + "StateDirectory=" + numbered("a%d:b%d "),
+		"unknown keys":   simple + numbered("ExecStrat%d=x\n"),
+		"fleet keys":     simple + "[X-Fleet]\n" + numbered("Conflict%d=x\n"),
+		"conflicts":      simple + "[X-Fleet]\nMachineOf=x.service\nConflicts=" + numbered("*a%d*b*c* "),
+		"peers":          simple + "[X-Fleet]\n" + numbered("MachineOf=a%d.service\n"),
+		"ports":          simple + "[X-Argosy]\nPort=" + numbered("%d "),
+		"sections":       simple + numbered("[X-%d]\n"),
+		"junk":           simple + numbered("junk%d\n"),
+		"continuations":  simple + numbered("\\\n%d"),
+		"backslashes":    simple + "SyslogIdentifier=" + strings.Repeat("\\", size),
+		"semicolons":     "[Service]\nType=oneshot\nExecStart=" + strings.Repeat("/a ; ", size/5),
+		"conditions":     simple + "[Unit]\n" + strings.Repeat("ConditionUser=a\n", size/16),
+		"exit statuses":  simple + "SuccessExitStatus=" + numbered("%d "),
+		"open quotes":    simple + "Environment=" + strings.Repeat("\"", size+1),
+		"documentations": simple + "[Unit]\nDocumentation=" + numbered("http://a/%d "),
+	} {
+		began := time.Now()
+		u, err := Load("a.service", []byte(text), nil, Host{})
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: %v", what, took)
+		}
+		if u != nil && len(u.Warnings) > MaxWarnings {
+			t.Errorf("%s: %d warnings", what, len(u.Warnings))
+		}
+		if errs, ok := errors.AsType[Errors](err); ok && len(errs) > MaxErrors+10 {
+			t.Errorf("%s: %d errors", what, len(errs))
+		}
+	}
+}

@@ -100,7 +100,7 @@ func setUnits(fields ...func(u *Unit) *[]string) setter {
 				continue
 			}
 			for _, f := range fields {
-				addOnce(f(l.u), n)
+				l.addOnce(f(l.u), n)
 			}
 		}
 		return true
@@ -127,15 +127,6 @@ func (l *loader) dependency(w string) (string, bool) {
 		s = string(n.WithInstance(instance))
 	}
 	return s, true
-}
-
-func addOnce(list *[]string, s string) {
-	for _, have := range *list {
-		if have == s {
-			return
-		}
-	}
-	*list = append(*list, s)
 }
 
 // pathFault is what systemd says of a path after path_simplify; empty when it is fine.
