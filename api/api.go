@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,7 @@ type API struct {
 	metrics *metrics
 	openapi []byte
 	demands demands
+	mute    atomic.Bool // That events cannot be written was said.
 }
 
 // New makes the API. It starts nothing: run Loop, and Serve on a listener.
@@ -109,9 +111,18 @@ func (a *API) Loop() loop.Loop {
 }
 
 // Pass takes in what changed in the view: for the simulator and tests; Loop repeats it.
+// A history that cannot be written holds nobody up: it is said once, and tried again with the next pass.
 func (a *API) Pass(context.Context) error {
 	a.hub.pass(a.History.See)
-	return a.History.Flush()
+	err := a.History.Flush()
+	if bad := err != nil; bad != a.mute.Swap(bad) {
+		if bad {
+			a.Log.Error("events cannot be written down, they are kept for now", "error", err)
+		} else {
+			a.Log.Info("events are written down again")
+		}
+	}
+	return nil
 }
 
 // noHistory is the null history.
