@@ -132,7 +132,7 @@ func (l *loader) takeSection(s *Section) {
 	}
 	for i := range s.Options {
 		l.opt = &s.Options[i]
-		if len(l.errs) >= MaxErrors {
+		if len(l.errs) >= MaxErrors || l.full {
 			return
 		}
 		if l.take(setters) {

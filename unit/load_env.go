@@ -42,7 +42,7 @@ func setEnvironment(l *loader, v string) bool {
 		e.Environment = nil
 		return true
 	}
-	list, err := words(v, whitespace, unquote|cUnescape)
+	list, broken := words(v, whitespace, unquote|cUnescape)
 	for _, w := range list {
 		s, err := l.expand(w, maxArg)
 		switch {
@@ -57,8 +57,8 @@ func setEnvironment(l *loader, v string) bool {
 			}
 		}
 	}
-	if err != nil {
-		l.warn("%v: the rest of the line is ignored, as systemd does", err)
+	if broken != nil {
+		l.warn("%v: the rest of the line is ignored, as systemd does", broken)
 	}
 	return true
 }
@@ -89,7 +89,7 @@ func setEnvNames(field func(e *Exec) *[]string, flags wordFlags, assignments boo
 			*list = nil
 			return true
 		}
-		ws, err := words(v, whitespace, flags)
+		ws, broken := words(v, whitespace, flags)
 		for _, w := range ws {
 			s, err := l.expand(w, maxArg)
 			switch {
@@ -101,8 +101,8 @@ func setEnvNames(field func(e *Exec) *[]string, flags wordFlags, assignments boo
 				l.ignore("%s is not the name of a variable", short(w))
 			}
 		}
-		if err != nil {
-			l.warn("%v: the rest of the line is ignored, as systemd does", err)
+		if broken != nil {
+			l.warn("%v: the rest of the line is ignored, as systemd does", broken)
 		}
 		return true
 	}

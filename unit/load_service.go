@@ -179,7 +179,7 @@ func setExitSet(field func(s *Service) *ExitSet) setter {
 			*set = ExitSet{}
 			return true
 		}
-		list, err := words(v, whitespace, 0)
+		list, broken := words(v, whitespace, 0)
 		for _, w := range list {
 			if n, ok := parseExitStatus(w); ok {
 				addNumber(&set.Status, n)
@@ -189,8 +189,8 @@ func setExitSet(field func(s *Service) *ExitSet) setter {
 				l.warn("%s is neither an exit status nor a signal", short(w))
 			}
 		}
-		if err != nil {
-			l.warn("%v", err)
+		if broken != nil {
+			l.warn("%v", broken)
 		}
 		return true
 	}
