@@ -75,9 +75,7 @@ func (p *Planner) mustLeave(i, s int32) *reason.Reason {
 			return reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
 		}
 	}
-	grown := m.grown
-	m.grown = false
-	if grown && p.slots.short(s) {
+	if m.grown && p.slots.short(s) {
 		for d := range dims {
 			if p.slots.free[d][s] < 0 {
 				return p.lacks(d, s, c.need[d], p.slots.free[d][s]+c.need[d], i)

@@ -10,9 +10,10 @@ import (
 
 // Bounds of what one pass does for people only.
 const (
-	wakeAllAbove = 64 // So many freed machines wake every waiting class, unasked.
-	retellLimit  = 64 // A class with more waiting units is not told again when only the numbers of its reason change.
-	maxTeam      = 16 // Units that follow another and are considered together with it.
+	wakeAllAbove = 64   // So many freed machines wake every waiting class, unasked.
+	retellLimit  = 64   // A class with more waiting units is not told again when only the numbers of its reason change.
+	maxRounds    = 1000 // Units that drive each other about would do so for ever: what is left waits for the next pass.
+	maxTeam      = 16   // Units that follow another and are considered together with it.
 )
 
 // Decide gives what is to change, and nothing when there is no news. The slice is valid until the next call.
@@ -22,7 +23,7 @@ func (p *Planner) Decide() []Change {
 	p.findStale()
 	p.shapes.tune(&p.slots, uint32(p.pass))
 	p.takeAdopted()
-	for len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed)+len(p.ready) > 0 {
+	for round := 0; round < maxRounds && len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed)+len(p.ready) > 0; round++ {
 		p.reviewUnits()
 		changed := p.reviewSlots()
 		n := len(p.freed)
@@ -79,6 +80,7 @@ func (p *Planner) reviewUnits() {
 			p.members[i].cause = nil
 		case m.global != nil:
 			m.global.full = true
+			p.dirtySlots = append(p.dirtySlots, p.slotsOf(m)...)
 		case m.slot < 0:
 			p.enqueue(i)
 			p.wake(m.class)

@@ -17,7 +17,7 @@ func (p *Planner) setGlobal(i int32, on bool) {
 		p.globals = slices.Insert(p.globals, at, i)
 		for _, id := range append(m.also, m.told) {
 			if id != "" && !m.isAdopted {
-				m.global.moved, m.global.told[id] = append(m.global.moved, id), true
+				m.global.moved, m.global.told[id] = append(m.global.moved, id), false
 			}
 		}
 		if !m.isAdopted {
@@ -93,7 +93,13 @@ func (p *Planner) placeGlobal(i, s int32) {
 	}
 	if !p.may(c, s) {
 		later, ok := p.laterGlobals(i, s)
-		if !ok {
+		need := c.need
+		for _, v := range later {
+			for d := range dims {
+				need[d] -= p.members[v].class.need[d]
+			}
+		}
+		if !ok || !p.slots.fits(s, &need) {
 			return
 		}
 		for _, v := range later {

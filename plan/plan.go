@@ -141,7 +141,7 @@ func (p *Planner) SetUnit(u Unit) {
 	if u.Wanted {
 		p.want(u.Demand.Request, 1)
 	}
-	if old != nil && m.slot >= 0 && grew(old, m.class) {
+	if old != nil && grew(old, m.class) {
 		m.grown = true
 	}
 	m.wanted = u.Wanted

@@ -10,7 +10,7 @@ import (
 type global struct {
 	on    slotSet
 	count int
-	told  map[string]bool // Machines that the store holds it on.
+	told  map[string]bool // Machines that the store holds it on; false: as an ordinary unit, to be written anew.
 	moved []string        // Machines that it came to or went from since the last Decide.
 	full  bool            // Look at every machine.
 }

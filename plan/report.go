@@ -14,7 +14,7 @@ func (p *Planner) report() {
 	p.touched = p.touched[:0]
 	for _, i := range list {
 		m := &p.members[i]
-		m.isTouched = false
+		m.isTouched, m.grown = false, false
 		switch {
 		case !m.used:
 		case m.class == nil || !m.wanted:
@@ -99,13 +99,14 @@ func (p *Planner) reportGlobal(i int32) {
 	for _, id := range slices.Compact(g.moved) {
 		s, there := p.slots.index[id]
 		on := there && g.on.has(s)
+		told, held := g.told[id]
 		switch {
-		case on && !g.told[id]:
+		case on && !told:
 			m.epoch++
 			m.fits, m.score = int32(g.count), 0
 			p.changes = append(p.changes, Change{Unit: m.name, Machine: id, Epoch: m.epoch, Global: true, Reason: p.placed(m, s)})
 			g.told[id] = true
-		case !on && g.told[id]:
+		case !on && held:
 			p.changes = append(p.changes, Change{Unit: m.name, From: id, Epoch: m.epoch, Global: true})
 			delete(g.told, id)
 		}
