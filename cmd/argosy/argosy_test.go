@@ -170,6 +170,20 @@ func TestOldAnswersDoNotCount(t *testing.T) {
 	}
 }
 
+// TestAClusterThatIsComingUp: no machine at all is no verdict, the cluster's own is about to be there.
+func TestAClusterThatIsComingUp(t *testing.T) {
+	c := &call{door: &fakeDoor{
+		units: map[string]cluster.Answer{"web.service": answered("web.service", cluster.Stopped, true, nil)},
+		script: func(_ context.Context, send func(client.Update)) {
+			send(told(answered("web.service", cluster.Unplaced, true, reason.Because(reason.NoMachine, reason.Args{"machines": 0}))))
+			send(told(answered("web.service", cluster.Healthy, true, reason.Because(reason.Healthy, nil))))
+		},
+	}}
+	if code := c.run(t, "start", "web"); code != exitOK {
+		t.Errorf("exit %d: %s", code, c.out.String())
+	}
+}
+
 func TestInterruptDetaches(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	c := &call{ctx: ctx, door: &fakeDoor{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"argosy.dev/argosy/client"
@@ -104,7 +105,7 @@ func (r remote) Journal(ctx context.Context, name string, q journalQuery, each f
 
 // Events gives the last events that match, then, if asked to, each new one.
 func (r remote) Events(ctx context.Context, q eventQuery, each func(wire.Event) error) error {
-	head, err := r.c.Events(ctx, 0, "", 1)
+	head, err := r.c.Events(ctx, math.MaxInt64, "", 1) // Nothing comes after it: only the bounds are told.
 	if err != nil {
 		return err
 	}

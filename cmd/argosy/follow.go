@@ -38,6 +38,7 @@ type wait struct {
 	stand func(cluster.Answer) show.Standing
 	gone  show.Standing
 	limit time.Duration // 0: for ever.
+	began time.Time     // When it was asked for; zero: now.
 }
 
 // outcome is what became of it.
@@ -71,7 +72,10 @@ type follower struct {
 
 // follow waits on one watch until every unit is as asked or will not become so, the time is over, or somebody interrupts.
 func (a *app) follow(ctx context.Context, d door, w wait) (outcome, error) {
-	began := a.now()
+	began := w.began
+	if began.IsZero() {
+		began = a.now()
+	}
 	f := &follower{
 		wait: w, door: d, peers: map[string]bool{}, began: began, answers: map[string]cluster.Answer{}, standing: map[string]show.Standing{},
 		deploy: judge.NewGoal(w.goal, w.units), progress: show.NewProgress(w.title, w.good, w.units, began),

@@ -118,7 +118,7 @@ func pending(cluster.Answer) show.Standing { return show.Pending }
 
 // destroy unloads first and waits for it, so that "destroyed" means that nothing runs any more.
 func (a *app) destroy(ctx context.Context, d door, o *order, answers []cluster.Answer) error {
-	began := a.now()
+	o.began = a.now()
 	var all, placed []string
 	for _, an := range answers {
 		all = append(all, an.Unit)
@@ -140,7 +140,7 @@ func (a *app) destroy(ctx context.Context, d door, o *order, answers []cluster.A
 			return a.close(stop, w, out)
 		}
 		if o.timeout > 0 {
-			o.timeout = max(time.Second, o.timeout-a.now().Sub(began))
+			o.timeout = max(time.Second, o.timeout-a.now().Sub(o.began))
 		}
 	}
 	return a.carryOut(ctx, d, o, changesOf(all, wire.Change{Destroy: true}), all)

@@ -3,13 +3,14 @@ package main
 import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/cmd/argosy/internal/show"
+	"argosy.dev/argosy/reason"
 )
 
 // running judges whether a unit that was started is as asked. Only a final answer counts: until then the cluster
 // is still at work on it.
 func running(a cluster.Answer) show.Standing {
 	switch {
-	case !a.Final:
+	case !a.Final, nobodyYet(a):
 		return show.Pending
 	case a.State == cluster.Healthy, a.State == cluster.FinishedOK:
 		return show.Met
@@ -29,7 +30,7 @@ func stopped(a cluster.Answer) show.Standing {
 // loaded judges whether a unit has a machine.
 func loaded(a cluster.Answer) show.Standing {
 	switch {
-	case !a.Final:
+	case !a.Final, nobodyYet(a):
 		return show.Pending
 	case a.State == cluster.Unplaced, a.State == cluster.Failed && a.MachineID == "":
 		return show.Missed
@@ -51,4 +52,9 @@ func reloaded(a cluster.Answer) show.Standing {
 		return show.Pending
 	}
 	return running(a)
+}
+
+// nobodyYet: a cluster without any machine is one that is just coming up, its own machine will be there in a moment.
+func nobodyYet(a cluster.Answer) bool {
+	return a.Reason != nil && a.Reason.Code == reason.NoMachine && a.Reason.Int("machines") == 0
 }

@@ -31,6 +31,7 @@ type order struct {
 	stand func(cluster.Answer) show.Standing // nil: there is nothing to wait for.
 	gone  show.Standing
 
+	began   time.Time // When the verb began; zero: when it waits.
 	noBlock bool
 	timeout time.Duration
 	expect  int64
@@ -141,7 +142,7 @@ func (a *app) ask(ctx context.Context, d door, o *order, changes []wire.Change, 
 	resp, err := a.apply(ctx, d, o, changes)
 	w := wait{
 		title: o.verb + " " + show.Names(units), good: o.good, units: units, since: resp.Revision,
-		revisions: map[string]int64{}, goal: o.goal, stand: o.stand, gone: o.gone, limit: o.timeout,
+		revisions: map[string]int64{}, goal: o.goal, stand: o.stand, gone: o.gone, limit: o.timeout, began: o.began,
 	}
 	for _, u := range resp.Units {
 		w.revisions[u.Name] = u.Revision
