@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,7 +125,7 @@ func setPort(l *loader, v string) bool {
 		l.u.Argosy.Ports = nil
 		return true
 	}
-	for _, w := range strings.Fields(v) {
+	for w := range strings.FieldsSeq(v) {
 		p, err := parsePort(l.fleetExpand(w))
 		if err != nil {
 			return l.fail("%v", err)
@@ -137,10 +138,8 @@ func setPort(l *loader, v string) bool {
 }
 
 func addPort(list []Port, p Port) []Port {
-	for _, have := range list {
-		if have == p {
-			return list
-		}
+	if slices.Contains(list, p) {
+		return list
 	}
 	return append(list, p)
 }
@@ -309,7 +308,7 @@ func setSpread(l *loader, v string) bool {
 		l.u.Argosy.Spread = nil
 		return true
 	}
-	for _, k := range strings.Fields(v) {
+	for k := range strings.FieldsSeq(v) {
 		if !plainKey(k) {
 			return l.fail("%s is not a metadata key", short(k))
 		}

@@ -1,6 +1,9 @@
 package unit
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // setExec reads one Exec…= line: one command, or several parted by a lone ";".
 func setExec(field func(s *Service) *[]Command) setter {
@@ -173,8 +176,8 @@ func ExpandCommand(c Command, env []string) []string {
 
 // lookupEnv finds the last assignment of a name.
 func lookupEnv(env []string, name string) (string, bool) {
-	for i := len(env) - 1; i >= 0; i-- {
-		if rest, ok := strings.CutPrefix(env[i], name); ok && strings.HasPrefix(rest, "=") {
+	for _, e := range slices.Backward(env) {
+		if rest, ok := strings.CutPrefix(e, name); ok && strings.HasPrefix(rest, "=") {
 			return rest[1:], true
 		}
 	}

@@ -56,6 +56,7 @@ func ParseEnvFile(text []byte) ([]string, error) {
 			r.valueEnd = -1
 		}
 		r.push()
+	case envPreKey, envKey, envComment, envCommentEscape: // A key without "=" is nothing.
 	}
 	return r.out, r.err
 }

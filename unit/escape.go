@@ -61,7 +61,7 @@ func EscapePath(p string) (string, error) {
 		return "-", nil
 	}
 	if !normalizedPath(p) {
-		return "", errors.New("the path has a part that is . or ..")
+		return "", errors.New("a part of the path is two dots")
 	}
 	return Escape(strings.Trim(p, "/")), nil
 }
@@ -89,7 +89,7 @@ func simplifyPath(p string) string {
 		return p
 	}
 	var parts []string
-	for _, part := range strings.Split(p, "/") {
+	for part := range strings.SplitSeq(p, "/") {
 		if part != "" && part != "." {
 			parts = append(parts, part)
 		}

@@ -93,8 +93,7 @@ func (l *loader) source(source string, text []byte) {
 	file, warnings, err := ParseFile(source, text)
 	l.u.Warnings = append(l.u.Warnings, warnings[:min(len(warnings), MaxWarnings-len(l.u.Warnings))]...)
 	if err != nil {
-		var errs Errors
-		if errors.As(err, &errs) {
+		if errs, ok := errors.AsType[Errors](err); ok {
 			l.errs = append(l.errs, errs...)
 		}
 		return

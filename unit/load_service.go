@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -21,7 +22,6 @@ type serviceState struct {
 	pamName         bool
 	fdStoreMax      bool
 	watchdogSet     bool
-	envSeen         bool
 }
 
 // newService has systemd's defaults (systemd-system.conf(5), unchanged).
@@ -85,9 +85,7 @@ var serviceSetters = joinSetters(map[string]setter{
 func joinSetters(all ...map[string]setter) map[string]setter {
 	out := map[string]setter{}
 	for _, m := range all {
-		for k, v := range m {
-			out[k] = v
-		}
+		maps.Copy(out, m)
 	}
 	return out
 }

@@ -114,7 +114,7 @@ type Service struct {
 	ExecCondition, ExecStartPre, ExecStart, ExecStartPost   []Command
 	ExecReload, ExecStop, ExecStopPost                      []Command
 	Restart                                                 string        // no, on-success, on-failure, on-abnormal, on-watchdog, on-abort, always.
-	RestartSec                                              time.Duration // Default 100 ms.
+	RestartSec                                              time.Duration //nolint:staticcheck // The directive's own name. Default 100 ms.
 	TimeoutStart, TimeoutStop, TimeoutAbort                 time.Duration // Default 90 s; Infinity for none. TimeoutAbort 0: as TimeoutStop.
 	RuntimeMax                                              time.Duration // Infinity: none.
 	Watchdog                                                time.Duration // 0: off.
@@ -188,8 +188,8 @@ type ServiceResources struct {
 // Timer is [Timer].
 type Timer struct {
 	OnActive, OnBoot, OnStartup, OnUnitActive, OnUnitInactive   []time.Duration
-	OnCalendar                                                  []string // Validated expressions, as written.
-	AccuracySec, RandomizedDelay                                time.Duration
+	OnCalendar                                                  []string      // Validated expressions, as written.
+	AccuracySec, RandomizedDelay                                time.Duration //nolint:staticcheck // The directive's own name.
 	Persistent, WakeSystem, RemainAfterElapse, FixedRandomDelay bool
 	OnClockChange, OnTimezoneChange                             bool
 	Unit                                                        string // What it starts; default: same name with .service.

@@ -16,7 +16,7 @@ const DefaultSuffix = ".service"
 // Name is a valid unit name with its suffix: web.service, web@1.service, web@.service.
 type Name string
 
-// Type is the suffix without the dot: service, timer, …
+// Type is the suffix without the dot, such as service or timer.
 func (n Name) Type() string { return string(n)[strings.LastIndexByte(string(n), '.')+1:] }
 
 // Base is the name without its suffix (%N).

@@ -82,9 +82,17 @@ func TestGlobs(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"web@*", "web@1.service", true}, {"web@*.service", "web@1.service", true}, {"web@*.service", "web@1.timer", false},
-		{"web@?", "web@1.service", true}, {"web@?", "web@12.service", false}, {"w*", "web@1.timer", true}, {"web@[1-3]", "web@2.service", true},
-		{"web@[", "web@1.service", false}, {"*", "a.service", true}, {"web.service", "web.service", true}, {"web", "web.service", true},
+		{"web@*", "web@1.service", true},
+		{"web@*.service", "web@1.service", true},
+		{"web@*.service", "web@1.timer", false},
+		{"web@?", "web@1.service", true},
+		{"web@?", "web@12.service", false},
+		{"w*", "web@1.timer", true},
+		{"web@[1-3]", "web@2.service", true},
+		{"web@[", "web@1.service", false},
+		{"*", "a.service", true},
+		{"web.service", "web.service", true},
+		{"web", "web.service", true},
 	} {
 		if got := MatchGlob(c.pattern, c.name); got != c.want {
 			t.Errorf("%s against %s: %v", c.pattern, c.name, got)

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,11 +47,9 @@ func setTimeout(field func(u *Unit) *time.Duration) setter {
 
 func setEnum(field func(u *Unit) *string, values ...string) setter {
 	return func(l *loader, v string) bool {
-		for _, known := range values {
-			if v == known {
-				*field(l.u) = v
-				return true
-			}
+		if slices.Contains(values, v) {
+			*field(l.u) = v
+			return true
 		}
 		return l.ignore("%s is none of %s", short(v), strings.Join(values, ", "))
 	}

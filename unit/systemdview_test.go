@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -79,8 +81,8 @@ func systemdView(u *Unit) map[string]any {
 // conditionView has the newest condition first, as systemd keeps them.
 func conditionView(u *Unit, assert bool) [][]any {
 	out := [][]any{}
-	for i := len(u.Conditions) - 1; i >= 0; i-- {
-		c := u.Conditions[i]
+	for _, c := range slices.Backward(u.Conditions) {
+
 		if c.Assert != assert {
 			continue
 		}
@@ -126,7 +128,7 @@ func serviceView(s *Service, v map[string]any) {
 	if s.TimeoutAbortSet {
 		abort = s.TimeoutAbort
 	}
-	for k, x := range map[string]any{
+	maps.Copy(v, map[string]any{
 		"Type": string(s.Type), "ExitType": s.ExitType, "Restart": s.Restart, "PIDFile": s.PIDFile, "NotifyAccess": s.NotifyAccess,
 		"RestartUSec": usec(s.RestartSec), "TimeoutStartUSec": usec(s.TimeoutStart), "TimeoutStopUSec": usec(s.TimeoutStop),
 		"TimeoutAbortUSec": usec(abort), "RuntimeMaxUSec": usec(s.RuntimeMax),
@@ -138,9 +140,7 @@ func serviceView(s *Service, v map[string]any) {
 		"ExecReloadEx": commandView(s.ExecReload), "ExecStopEx": commandView(s.ExecStop), "ExecStopPostEx": commandView(s.ExecStopPost),
 		"KillMode": s.KillMode, "KillSignal": s.KillSignal, "FinalKillSignal": s.FinalKillSignal, "WatchdogSignal": s.WatchdogSignal,
 		"RestartKillSignal": s.RestartKillSignal, "SendSIGKILL": s.SendSIGKILL, "SendSIGHUP": s.SendSIGHUP,
-	} {
-		v[k] = x
-	}
+	})
 	if s.RestartKillSignal == 0 {
 		v["RestartKillSignal"] = s.KillSignal
 	}
@@ -162,7 +162,7 @@ func execView(e *Exec, v map[string]any) {
 	in, _, _ := strings.Cut(e.StandardInput, ":")
 	out, _, _ := strings.Cut(e.StandardOutput, ":")
 	errs, _, _ := strings.Cut(e.StandardError, ":")
-	for k, x := range map[string]any{
+	maps.Copy(v, map[string]any{
 		"User": e.User, "Group": e.Group, "SupplementaryGroups": list(e.SupplementaryGroups), "DynamicUser": e.DynamicUser,
 		"WorkingDirectory": workdir, "RootDirectory": e.RootDirectory, "UMask": e.UMask,
 		"Environment": list(e.Environment), "EnvironmentFiles": files,
@@ -175,9 +175,7 @@ func execView(e *Exec, v map[string]any) {
 		"StandardInput": in, "StandardOutput": out, "StandardError": errs, "StandardInputData": data,
 		"SyslogIdentifier": e.SyslogIdentifier, "IgnoreSIGPIPE": e.IgnoreSIGPIPE, "NoNewPrivileges": e.NoNewPrivileges,
 		"LoadCredential": credentialView(e, false), "SetCredential": credentialView(e, true),
-	} {
-		v[k] = x
-	}
+	})
 	for kind, l := range e.Limits {
 		v["Limit"+kind], v["Limit"+kind+"Soft"] = limit(l.Hard), limit(l.Soft)
 	}
@@ -244,13 +242,11 @@ func resourceView(r *ServiceResources, v map[string]any) {
 }
 
 func timerView(t *Timer, v map[string]any) {
-	for k, x := range map[string]any{
+	maps.Copy(v, map[string]any{
 		"Unit": t.Unit, "AccuracyUSec": usec(t.AccuracySec), "RandomizedDelayUSec": usec(t.RandomizedDelay),
 		"Persistent": t.Persistent, "WakeSystem": t.WakeSystem, "RemainAfterElapse": t.RemainAfterElapse,
 		"FixedRandomDelay": t.FixedRandomDelay, "OnClockChange": t.OnClockChange, "OnTimezoneChange": t.OnTimezoneChange,
-	} {
-		v[k] = x
-	}
+	})
 }
 
 // dependencyView has the dependencies that the text names; systemd adds more.

@@ -196,7 +196,7 @@ func digits(s string, n int, base uint32) (uint32, bool) {
 		return 0, false
 	}
 	var v uint32
-	for i := 0; i < n; i++ {
+	for i := range n {
 		d := unhex(s[i])
 		if d < 0 || uint32(d) >= base {
 			return 0, false
