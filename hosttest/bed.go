@@ -310,19 +310,22 @@ const sweepAge = time.Minute
 
 // sweep removes what killed test binaries have left: empty cgroups and folders.
 func sweep() {
-	dirs, _ := filepath.Glob(filepath.Join(cacheDir, "beds", "host-*"))
+	dirs, _ := filepath.Glob(filepath.Join(cacheDir, "beds", "host-*")) // The pattern is a good one.
 	for _, dir := range dirs {
-		st, err := os.Stat(dir)
-		if err != nil || time.Since(st.ModTime()) < sweepAge {
-			continue
+		if st, err := os.Stat(dir); err == nil && time.Since(st.ModTime()) >= sweepAge {
+			sweepBed(dir)
 		}
-		unlock, err := lockFile(filepath.Join(dir, "lock"), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != nil {
-			continue // In use.
-		}
-		if removeCgroups(filepath.Base(dir)) == nil {
-			_ = os.RemoveAll(dir) // The next sweep tries again.
-		}
-		unlock()
+	}
+}
+
+// sweepBed removes what is left of one bed, unless it is in use.
+func sweepBed(dir string) {
+	unlock, err := lockFile(filepath.Join(dir, "lock"), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if removeCgroups(filepath.Base(dir)) == nil {
+		_ = os.RemoveAll(dir) // The next sweep tries again.
 	}
 }

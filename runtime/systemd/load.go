@@ -56,8 +56,12 @@ func (r *Runtime) Load(ctx context.Context, u *unit.Unit) ([]unit.Warning, error
 }
 
 // madeElsewhere tells where PID 1 has a unit of this name from, when that is not our file; "" when it has none.
-// Some units have no file at all: mounts that are there, slices that others are in.
+// Some kinds need no file at all: mounts that are there, slices that others are in.
 func (r *Runtime) madeElsewhere(ctx context.Context, name string) (string, error) {
+	switch unit.Name(name).Type() {
+	case "service", "timer", "socket", "path": // Not without a file in one of the folders that were looked at.
+		return "", nil
+	}
 	var rows []row
 	if err := r.bus.call(ctx, "ListUnitsByNames", []any{[]string{name}}, &rows); err != nil {
 		return "", fmt.Errorf("look for %s: %w", name, err)
@@ -78,12 +82,20 @@ func (r *Runtime) madeElsewhere(ctx context.Context, name string) (string, error
 	return path, nil
 }
 
-// unitPath lists the folders that PID 1 reads unit files from.
+// unitPath lists the folders that PID 1 reads unit files from. They are asked for once in a group of loads.
 func (r *Runtime) unitPath(ctx context.Context) ([]string, error) {
-	var dirs []string
+	r.mu.Lock()
+	dirs := r.dirs
+	r.mu.Unlock()
+	if dirs != nil {
+		return dirs, nil
+	}
 	if err := r.bus.callOn(ctx, managerPath, propsIface+".Get", []any{managerIface, "UnitPath"}, &dirs); err != nil {
 		return nil, fmt.Errorf("ask systemd for its unit path: %w", err)
 	}
+	r.mu.Lock()
+	r.dirs = dirs
+	r.mu.Unlock()
 	return dirs, nil
 }
 
@@ -100,7 +112,7 @@ func (r *Runtime) Settle(ctx context.Context) error {
 
 	err := r.reloadPID1(ctx, names)
 	r.mu.Lock()
-	r.allNews = true
+	r.allNews, r.dirs = true, nil
 	r.reload = r.reload || err != nil
 	r.mu.Unlock()
 	r.signal()

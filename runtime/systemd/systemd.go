@@ -41,9 +41,10 @@ type Runtime struct {
 
 	mu      sync.Mutex
 	units   map[string]*loaded
-	reload  bool  // PID 1 has not read all of our files yet.
-	allNews bool  // Every unit is to be read anew.
-	lists   int64 // Calls of List so far.
+	reload  bool     // PID 1 has not read all of our files yet.
+	allNews bool     // Every unit is to be read anew.
+	lists   int64    // Calls of List so far.
+	dirs    []string // PID 1's folders of unit files; nil until they are asked for.
 }
 
 var _ runtime.Runtime = (*Runtime)(nil)
