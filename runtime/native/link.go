@@ -130,13 +130,30 @@ func (l *link) connect(ctx context.Context) (net.Conn, error) {
 	case c != nil:
 		return c, nil
 	}
+	c, err := l.reach(ctx)
+	if errors.Is(err, io.EOF) { // It answered the door on its way out: the next one is there by now.
+		c, err = l.reach(ctx)
+	}
+	switch {
+	case err == nil:
+		return c, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, errClosed):
+		return nil, err
+	}
+	return nil, l.down(err)
+}
+
+// reach connects to the init process, which is started when none runs, and greets it.
+func (l *link) reach(ctx context.Context) (net.Conn, error) {
 	c, err := dialSocket(ctx, l.opt.Dir)
 	if err != nil {
 		if err := startInit(ctx, l.opt); err != nil {
-			return nil, l.down(err)
+			return nil, err
 		}
 		if c, err = dialSocket(ctx, l.opt.Dir); err != nil {
-			return nil, l.down(err)
+			return nil, err
 		}
 	}
 	return c, l.adopt(ctx, c)
@@ -162,7 +179,7 @@ func (l *link) adopt(ctx context.Context, c net.Conn) error {
 	}
 	if err != nil {
 		_ = c.Close()
-		return l.down(err)
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

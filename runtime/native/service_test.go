@@ -163,6 +163,13 @@ func TestOOMKillIsTold(t *testing.T) {
 	if e.Result != "oom-kill" || e.OOMKills == 0 || e.MemoryPeak == 0 || e.MemoryPeak > 30<<20 {
 		t.Errorf("%+v", e)
 	}
+	// A child is killed, the main process would live on: OOMPolicy=stop.
+	load(t, r, "worker.service", sh("(x=$$(head -c 300M /dev/zero | tr \"\\\\0\" x)) & exec sleep 1000", "MemoryMax=20M"))
+	start(t, r, "worker.service")
+	e = await(t, r, "worker.service", "failed", sub("failed"))
+	if e.Result != "oom-kill" || e.OOMKills == 0 {
+		t.Errorf("a worker was killed: %+v", e)
+	}
 	load(t, r, "kill.service", sh("kill -9 $$$$", "MemoryMax=20M"))
 	start(t, r, "kill.service")
 	e = await(t, r, "kill.service", "failed", sub("failed"))

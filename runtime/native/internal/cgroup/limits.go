@@ -47,6 +47,9 @@ func knobs(r *unit.ServiceResources) []knob {
 	size("MemoryMin", memory, r.MemoryMin, totalMemory, "memory.min", "")
 	size("MemoryLow", memory, r.MemoryLow, totalMemory, "memory.low", "memory.soft_limit_in_bytes")
 	size("MemoryHigh", memory, r.MemoryHigh, totalMemory, "memory.high", "")
+	if !r.MemoryMax.Set {
+		size("MemoryLimit", memory, r.MemoryLimit, totalMemory, "memory.max", "memory.limit_in_bytes")
+	}
 	size("MemoryMax", memory, r.MemoryMax, totalMemory, "memory.max", "memory.limit_in_bytes")
 	size("MemorySwapMax", memory, r.MemorySwapMax, totalMemory, "memory.swap.max", "")
 	size("TasksMax", pids, r.TasksMax, totalTasks, "pids.max", "pids.max")

@@ -167,6 +167,26 @@ func (s *Service) shallRestart() bool {
 	return ShallRestart(s.def().Restart, s.Result, prevent, force)
 }
 
+// OOMKilled tells that the kernel's OOM killer ended a process of the service that is not the main one: OOMPolicy=.
+func (s *Service) OOMKilled() {
+	s.host.Say(s, "A process of this unit has been killed by the OOM killer.")
+	switch s.def().OOMPolicy {
+	case "continue":
+		return
+	case "kill":
+		if s.State.Active() != Deactivating {
+			s.enterSignal(StopSigkill, OOMKill)
+		}
+		return
+	}
+	switch s.State {
+	case Condition, StartPre, Start, StartPost, Reload:
+		s.enterSignal(StopSigterm, OOMKill)
+	case Running, Exited:
+		s.enterStop(OOMKill)
+	}
+}
+
 // ResetFailed forgets a failure, as systemctl reset-failed does.
 func (s *Service) ResetFailed() {
 	s.Starts = nil

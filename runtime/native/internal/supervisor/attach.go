@@ -26,6 +26,8 @@ type attached struct {
 
 	adopted bool        // Started by an init process before us: its processes are not our children.
 	aliens  map[int]int // Processes that are not our children, to a pidfd.
+	oomFD   int         // Tells of OOM kills; 0: none.
+	starved bool        // An OOM kill was counted that no end of a process has told of yet.
 	credRun string      // The run that the credentials were put down for.
 
 	notifyFD   int // -1: none.
@@ -136,6 +138,7 @@ func (a *attached) close() {
 			a.streams[i] = nil
 		}
 	}
+	a.unwatchOOM()
 	if a.notifyFD >= 0 {
 		a.in.poller.Remove(a.notifyFD)
 		_ = unix.Close(a.notifyFD)

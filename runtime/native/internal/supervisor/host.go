@@ -42,6 +42,7 @@ func (in *Init) Prepare(s *service.Service) *reason.Reason {
 	if err := a.group.Limit(&s.Unit.Service.Resources); err != nil {
 		a.say("A limit is not enforced: " + err.Error())
 	}
+	in.watchOOM(a, s)
 	return nil
 }
 
@@ -165,6 +166,7 @@ func (in *Init) Down(s *service.Service, again bool) {
 	a := in.of(s)
 	a.flush()
 	in.count(a, s)
+	a.unwatchOOM()
 	a.group.Remove()
 	in.removeDirs(s, again)
 	in.removeCredentials(in.credentialDir(s.Name))

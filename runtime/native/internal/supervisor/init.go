@@ -36,6 +36,7 @@ type Init struct {
 	bases       Bases
 	began       time.Time
 	boot        string
+	listener    *net.UnixListener
 	clockFD     int
 	same        bool     // We are the process that the init process before us was: what it started are our children.
 	args        []string // Our own, for a program that takes our place.
@@ -134,6 +135,7 @@ func run(args []string, log *slog.Logger, ready io.WriteCloser) error {
 	signal.Notify(sig, syscall.SIGCHLD)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	in.restore()
+	in.listener = l
 	go in.accept(l)
 	_, _ = fmt.Fprint(ready, "ready") // The starter may be gone; others will connect.
 	_ = ready.Close()

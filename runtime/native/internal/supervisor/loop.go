@@ -43,6 +43,7 @@ func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
 			return
 		}
 		if len(in.replaceBy) > 0 {
+			_ = in.listener.SetDeadline(time.Unix(1, 0)) // Who connects from now on is the other program's.
 			in.lastWords()
 			return
 		}
@@ -107,7 +108,8 @@ func (in *Init) finishProcess(u *engine.Unit, pid int, e *service.Ended) {
 	a := in.attach(u)
 	a.takeReport(pid, u.Service)
 	a.flush()
-	if in.count(a, u.Service) {
+	if in.count(a, u.Service) || a.starved {
+		a.starved = false
 		e.Starved = true
 		e.OOM = e.Signal == int(unix.SIGKILL)
 	}

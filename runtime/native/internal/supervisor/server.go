@@ -31,7 +31,7 @@ func (in *Init) accept(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				in.log.Error("no more agents are accepted", "error", err)
 			}
 			return

@@ -178,6 +178,7 @@ func (in *Init) reopen(a *attached, s *service.Service) error {
 	if id.set {
 		uid = id.user.UID
 	}
+	in.watchOOM(a, s)
 	for i := range a.streams {
 		if _, err := a.stream(i, uid); err != nil {
 			return err
