@@ -532,6 +532,25 @@ func TestPortTakenInTheLog(t *testing.T) {
 	}
 }
 
+func TestPortTakenThatIsNotNamed(t *testing.T) {
+	table := func() Sockets {
+		return Sockets{
+			List:  []Socket{{Proto: "tcp", Address: "::", Port: 18080, Inode: 9}, {Proto: "tcp", Address: "::", Port: 22, Inode: 8}},
+			Owner: func(Socket) (int, string) { return 77, "python3" }, Parents: func(int) []int { return nil },
+		}
+	}
+	r := newRig(t, func(c *Config) { c.Sockets = table })
+	r.start("a.service", service("ExecStart=/fake/exit 18080 status=1 err=OSError:_[Errno_98]_Address_already_in_use"))
+	r.start("b.service", service("ExecStart=/fake/exit 18080 22 status=1 err=OSError:_[Errno_98]_Address_already_in_use"))
+	r.run(time.Second)
+	if st := r.is("a.service", cluster.Failed, reason.PortTaken); st.Reason.Int("port") != 18080 || st.Reason.Str("holder") != "python3" {
+		t.Errorf("%+v", st.Reason)
+	}
+	if st := r.is("b.service", cluster.Failed, reason.PortTaken); st.Reason.Str("port") != "?" {
+		t.Errorf("two could be meant, %s was said", st.Reason.Str("port"))
+	}
+}
+
 func TestWarningsAreKeptOverARestartOfTheAgent(t *testing.T) {
 	r := newRig(t, nil)
 	r.runtime.Warn("a.service", unit.Warning{Directive: "MemoryMax", Message: "not enforced here"})

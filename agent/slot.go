@@ -66,6 +66,7 @@ type tail struct {
 	at      time.Time
 	lines   []string
 	holders map[uint16]judge.Holder
+	port    uint16    // The port in the lines, or the one that they mean.
 	awaited time.Time // Since when lines that do not come are waited for.
 }
 

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"argosy.dev/argosy/cluster"
@@ -108,17 +110,50 @@ func (a *Agent) holder(table Sockets, sock Socket) (h judge.Holder, leaving bool
 	return h, false
 }
 
-// holders finds who has a port that a program could not bind.
-func (a *Agent) holders(port uint16) map[uint16]judge.Holder {
-	if port == 0 {
-		return nil
-	}
+// takenPort finds who has a port that a program could not bind. When the program did not name it (0), it is the declared
+// one, or the one number of its command line and environment on which somebody listens.
+func (a *Agent) takenPort(u *unit.Unit, port uint16) (uint16, map[uint16]judge.Holder) {
 	table := a.Sockets()
+	if port == 0 && u != nil {
+		port = suspect(u, table)
+	}
 	for _, sock := range table.List {
-		if sock.Port == port {
+		if sock.Port == port && port != 0 {
 			h, _ := a.holder(table, sock)
-			return map[uint16]judge.Holder{port: h}
+			return port, map[uint16]judge.Holder{port: h}
 		}
 	}
-	return nil
+	return port, nil
+}
+
+func suspect(u *unit.Unit, table Sockets) uint16 {
+	if len(u.Argosy.Ports) == 1 {
+		return u.Argosy.Ports[0].Number
+	}
+	if u.Service == nil {
+		return 0
+	}
+	listening := map[uint16]bool{}
+	for _, s := range table.List {
+		listening[s.Port] = true
+	}
+	texts := slices.Clone(u.Service.Exec.Environment)
+	for _, c := range u.Service.ExecStart {
+		texts = append(texts, c.Argv...)
+	}
+	found := map[uint16]bool{}
+	for _, text := range texts {
+		for _, digits := range strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
+			if n, err := strconv.ParseUint(digits, 10, 16); err == nil && listening[uint16(n)] {
+				found[uint16(n)] = true
+			}
+		}
+	}
+	if len(found) != 1 {
+		return 0
+	}
+	for port := range found {
+		return port
+	}
+	return 0
 }

@@ -54,7 +54,7 @@ func (a *Agent) readTail(ctx context.Context, s *slot, now time.Time, b *budget)
 	}
 	s.tail = tail{of: run, at: now, lines: lines}
 	if port, ok := judge.PortInLog(lines); ok {
-		s.tail.holders = a.holders(port)
+		s.tail.port, s.tail.holders = a.takenPort(s.unit, port)
 	}
 	return true
 }

@@ -156,7 +156,7 @@ func earlier(a, b time.Time) time.Time {
 func (a *Agent) input(s *slot, now time.Time) judge.Input {
 	in := judge.Input{
 		Now: now, Unit: s.unit, Desired: s.want(), Orders: s.orders(), Memory: a.memory(), Evidence: s.evidence, Up: s.up,
-		Pending: s.isPending(now), StoppedAt: s.stopped, Refused: s.refused, Log: s.tail.lines, Holders: s.tail.holders, Known: s.whys,
+		Pending: s.isPending(now), StoppedAt: s.stopped, Refused: s.refused, Log: s.tail.lines, Holders: s.tail.holders, Port: s.tail.port, Known: s.whys,
 	}
 	if s.wanted != nil {
 		in.By = s.wanted.By

@@ -46,6 +46,8 @@ type Input struct {
 	// Log are the last lines of the last failed run, and Holders who has the host ports that they name.
 	Log     []string
 	Holders map[uint16]Holder
+	// Port is the port that "address already in use" in Log means, when the line does not name it; 0: unknown.
+	Port uint16
 	// Known are earlier judgements of ended runs (Output.Why) by invocation: Result and log lines tell only of the last one.
 	Known map[string]*reason.Reason
 }

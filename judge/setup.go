@@ -101,6 +101,9 @@ func (in Input) portTaken() *reason.Reason {
 		return nil
 	}
 	ports := in.Unit.Argosy.Ports
+	if port == 0 {
+		port = in.Port
+	}
 	if port == 0 && len(ports) == 1 {
 		port = ports[0].Number
 	}
