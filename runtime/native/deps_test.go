@@ -11,6 +11,12 @@ import (
 func TestRequiresPullsInAndOrders(t *testing.T) {
 	r := open(t)
 	load(t, r, "db.service", sh("exec sleep 1000", "ExecStartPre=/bin/sleep 0.2"))
+	w := load(t, r, "lone.service", "[Unit]\nRequires=docker.service\nAfter=docker.service\n"+sh("exec sleep 1000"))
+	if len(w) != 1 || w[0].Directive != "Requires" || !strings.Contains(w[0].Message, "docker.service") {
+		t.Errorf("a unit that is not here: %+v", w)
+	}
+	start(t, r, "lone.service")
+	await(t, r, "lone.service", "running", sub("running"))
 	load(t, r, "web.service", "[Unit]\nRequires=db.service\nAfter=db.service network.target docker.service\nWants=etcd2.service\n"+sh("exec sleep 1000"))
 	start(t, r, "web.service")
 	e := await(t, r, "web.service", "waiting for db", func(e cluster.Evidence) bool { return len(e.WaitingFor) > 0 })

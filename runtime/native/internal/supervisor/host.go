@@ -149,6 +149,13 @@ func (in *Init) Changed(s *service.Service, from service.State) {
 	if s.State == service.Running && from != service.Running && from != service.Reload {
 		in.Say(s, "Started.")
 	}
+	pid := s.MainPID()
+	if s.Control != nil {
+		pid = s.Control.PID // Who writes now, as far as a pipe can tell.
+	}
+	if pid > 0 {
+		in.of(s).log.SetRun(s.Invocation, pid)
+	}
 	in.engine.Changed(s.Name, from)
 }
 

@@ -46,6 +46,26 @@ func (in *Init) notEnforced(r *proto.Request) []unit.Warning {
 	return out
 }
 
+// notLoaded warns of each unit that the unit cannot be without, but that is not ours to start. Targets are silent: they
+// stand for a state of the machine that has come long before Argosy.
+func (in *Init) notLoaded(r *proto.Request) []unit.Warning {
+	if r.Def == nil {
+		return nil
+	}
+	var out []unit.Warning
+	for _, d := range []struct {
+		directive string
+		names     []string
+	}{{"Requires", r.Def.Requires}, {"Requisite", r.Def.Requisite}, {"BindsTo", r.Def.BindsTo}} {
+		for _, n := range d.names {
+			if in.engine.Get(n) == nil && !strings.HasSuffix(n, ".target") {
+				out = append(out, unit.Warning{Section: "Unit", Directive: d.directive, Message: n + " is not a unit that Argosy has on this machine now: taken as there"})
+			}
+		}
+	}
+	return out
+}
+
 // safeName is the last check before a name becomes part of a path; package unit has checked it before.
 func safeName(n string) bool {
 	return n != "" && len(n) <= maxName && !strings.ContainsAny(n, "/\x00\n") && !strings.HasPrefix(n, ".")

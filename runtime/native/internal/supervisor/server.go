@@ -146,7 +146,7 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 		m.V, m.PID = proto.Version, os.Getpid()
 	case proto.Load:
 		m.Error = in.load(r)
-		m.Warnings = in.notEnforced(r)
+		m.Warnings = append(in.notEnforced(r), in.notLoaded(r)...)
 	case proto.Unload:
 		m.Error = in.unload(r.Unit)
 	case proto.Start:
