@@ -253,6 +253,16 @@ func TestCrashAndStartLimit(t *testing.T) {
 	}
 }
 
+func TestStopDoesNotRestart(t *testing.T) {
+	y := begin(t, plain+"Restart=always\nRestartSec=10\n")
+	y.s.Start(false)
+	y.s.Stop(false)
+	y.end(1, Ended{Signal: 15})
+	if y.s.State != Dead {
+		t.Errorf("a stopped service is %s", y.s.State)
+	}
+}
+
 func TestStopDuringAutoRestart(t *testing.T) {
 	y := begin(t, plain+"Restart=always\nRestartSec=10\n")
 	y.s.Start(false)
