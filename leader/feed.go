@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func (l *Leader) build(p *cluster.Picture) {
 	l.held, l.count = map[cluster.On]cluster.Placement{}, map[string]int{}
 	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
 	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
+	l.raw = map[string]*reason.Reason{}
 	for _, on := range sortedOn(p.Placements) {
 		l.hold(on, *p.Placements[on])
 	}
@@ -52,7 +54,11 @@ func (l *Leader) build(p *cluster.Picture) {
 	for _, name := range p.UnitNames() {
 		l.setUnit(p, p.Units[name])
 	}
+	l.findGrown(p)
 	for _, on := range sortedOn(l.held) {
+		if _, grown := l.lingers[on]; grown {
+			continue
+		}
 		l.planner.Adopt(on.Unit, on.Machine, l.held[on].Epoch)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.unplaced)) {
@@ -60,6 +66,45 @@ func (l *Leader) build(p *cluster.Picture) {
 			l.planner.AdoptUnplaced(name, l.unplaced[name])
 		}
 	}
+}
+
+// findGrown finds the placements that the planner must not adopt: on machines which are promised more than they have
+// because a wish was changed when no leader could compare it with the one before. The last changed ones have to
+// look for a place as if they were on none.
+func (l *Leader) findGrown(p *cluster.Picture) {
+	on := map[string][]string{}
+	for _, at := range sortedOn(l.held) {
+		if w := p.Units[at.Unit]; w != nil && p.Machines[at.Machine] != nil && !l.held[at].Global {
+			on[at.Machine] = append(on[at.Machine], at.Unit)
+		}
+	}
+	for id, names := range on { // Order does not matter: each machine for itself.
+		free := p.Machines[id].Allocatable()
+		for _, name := range names {
+			free = minus(free, l.request(p, name))
+		}
+		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(p.Units[b].Revision, p.Units[a].Revision) })
+		for _, name := range names {
+			at := cluster.On{Machine: id, Unit: name}
+			if free.CPU >= 0 && free.Memory >= 0 && free.Disk >= 0 || p.Units[name].Revision <= l.held[at].Epoch {
+				break
+			}
+			r := l.request(p, name)
+			free = minus(free, unit.Resources{CPU: -r.CPU, Memory: -r.Memory, Disk: -r.Disk})
+			l.lingers[at] = reason.Because(reason.NotScheduled, reason.Args{"unit": name})
+		}
+	}
+}
+
+func (l *Leader) request(p *cluster.Picture, name string) unit.Resources {
+	if r := l.last[name]; r != nil && !Rests(p, p.Units[name]) {
+		return r.demand.Request
+	}
+	return unit.Resources{}
+}
+
+func minus(a, b unit.Resources) unit.Resources {
+	return unit.Resources{CPU: a.CPU - b.CPU, Memory: a.Memory - b.Memory, Disk: a.Disk - b.Disk}
 }
 
 // compare looks at everything: the picture was read anew, or too much changed to list.
@@ -198,6 +243,9 @@ func Rests(p *cluster.Picture, w *cluster.Wanted) bool {
 	}
 	for _, id := range p.PlacedOn(w.Name) {
 		s := p.Statuses[cluster.On{Machine: id, Unit: w.Name}]
+		if w.Orders.Start > 0 && (s == nil || s.For < w.Revision) {
+			return false // Its agent may be starting it by an older wish right now.
+		}
 		if s != nil && s.Active != "" && s.Active != "inactive" && s.Active != "failed" {
 			return false
 		}

@@ -60,6 +60,7 @@ type Leader struct {
 	count    map[string]int // Machines that hold a unit.
 	unplaced map[string]*reason.Reason
 	lingers  map[cluster.On]*reason.Reason // Held by a lost machine, as no other can take it.
+	raw      map[string]*reason.Reason     // What the planner said, where we wrote something truer.
 	bad      map[string]*reason.Reason     // Units whose text cannot be read.
 	wanted   map[string]bool
 	next     time.Duration
@@ -108,6 +109,13 @@ func (l *Leader) link(ctx context.Context, by store.Writer) error {
 	}
 	l.chain = rev
 	return nil
+}
+
+// Looked tells whether it has looked at the picture since it began to lead, and nothing has failed since.
+func (l *Leader) Looked() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.planner != nil
 }
 
 // Next tells how soon a Pass is needed without a kick: when a silent machine will count as down. 0: no hurry.

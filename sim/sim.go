@@ -50,6 +50,7 @@ type World struct {
 	user    user
 	truth   truth
 	faults  bool
+	crashed map[string]int64
 	trace   hash.Hash64
 	story   []string // The last steps, for people.
 	step    int
@@ -90,7 +91,7 @@ type leads struct {
 func New(ctx context.Context, seed uint64, log *slog.Logger) *World {
 	w := &World{
 		ctx: ctx, dice: rand.New(rand.NewPCG(seed, 0x5a)), store: memory.New(), //nolint:gosec // A simulator's dice.
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trace: fnv.New64a(), log: log,
+		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trace: fnv.New64a(), log: log, crashed: map[string]int64{},
 	}
 	w.user.w, w.truth = w, newTruth(w)
 	w.store.Inject(w.fault)
@@ -222,12 +223,12 @@ func (w *World) leaderPass(l *leads) {
 	err := l.leader.Pass(w.ctx, l.term.Writer)
 	w.tell("leader passes (%v)%s", err != nil, w.placedNow())
 	switch {
-	case err == nil:
+	case err == nil && l.leader.Looked():
 		l.sighted = l.seen
 		if err := l.leader.Check(); err != nil {
 			w.fail("%v", err)
 		}
-	case !w.faults:
+	case err != nil && !w.faults:
 		w.fail("the leader: %v", err)
 	}
 }
@@ -280,7 +281,7 @@ func (w *World) startAgent(h *host) {
 	now := func() time.Time { return w.now.Add(h.skew) }
 	h.agent = agent.New(agent.Config{
 		Machine: h.id, Store: &link{Store: w.store, h: h}, View: h.view, Runtime: h.runtime, Log: w.log, Now: now,
-		Prober: goodProber{runs: map[string]judge.Health{}, now: now}, Host: unit.Host{MachineID: h.id, Hostname: "m"},
+		Prober: goodProber{runs: map[string]judge.Health{}, now: now, kick: func() { h.runtime.Down(nil) }}, Host: unit.Host{MachineID: h.id, Hostname: "m"},
 	})
 }
 
@@ -317,6 +318,7 @@ func (l *link) Write(ctx context.Context, by store.Writer, changes ...store.Chan
 type goodProber struct {
 	runs map[string]judge.Health
 	now  func() time.Time
+	kick func() // agent.Forward takes the prober's kick for the runtime's; here the runtime gives it.
 }
 
 func (g goodProber) Watch(name string, t *agent.Target) {
@@ -325,6 +327,7 @@ func (g goodProber) Watch(name string, t *agent.Target) {
 		delete(g.runs, name)
 	case g.runs[name].Invocation != t.Invocation:
 		g.runs[name] = judge.Health{Invocation: t.Invocation, Ready: true, Since: g.now()}
+		g.kick()
 	}
 }
 
