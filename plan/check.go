@@ -132,8 +132,12 @@ func (p *Planner) checkUnits(fresh *Planner) error {
 	if p.shapes.wanted != fresh.shapes.wanted {
 		return fmt.Errorf("%v is wanted, kept as %v", fresh.shapes.wanted, p.shapes.wanted)
 	}
-	for k, c := range p.classes {
-		if o := fresh.classes[k]; o == nil || c.members != o.members {
+	classes := map[string]*class{}
+	for _, c := range fresh.classes {
+		classes[c.name()] = c
+	}
+	for _, c := range p.classes {
+		if o := classes[c.name()]; o == nil || c.members != o.members {
 			return fmt.Errorf("class of %s has lost count of its members", c.demand.Service)
 		}
 	}

@@ -96,6 +96,15 @@ func (s *service) spreadOn(key string) *spreadCount {
 	return c
 }
 
+// name is the key with patterns in place of the globs' serial numbers, to compare classes of two planners.
+func (c *class) name() string {
+	b := []byte(c.key[:c.own])
+	for _, g := range c.matched {
+		b = text(b, g.pattern)
+	}
+	return string(b)
+}
+
 // byMachine is the Spread= key that is the machine itself.
 const byMachine = "machine"
 
@@ -163,7 +172,7 @@ func (p *Planner) classOf(u *Unit) *class {
 	key := appendKey(p.scratch.key[:0], u)
 	own := len(key)
 	for _, g := range p.scratch.globs {
-		key = text(key, g.pattern)
+		key = binary.AppendUvarint(key, g.serial)
 	}
 	p.scratch.key = key
 	if c := p.classes[string(key)]; c != nil {

@@ -69,7 +69,7 @@ func (p *Planner) takeAdopted() {
 // reviewUnits looks at each unit with news: whether it is to go, may stay, or has to find a place.
 func (p *Planner) reviewUnits() {
 	list := p.dirtyUnits
-	p.dirtyUnits = nil
+	p.dirtyUnits, p.scratch.units = p.scratch.units[:0], list
 	for _, i := range list {
 		m := &p.members[i]
 		m.isDirty = false
@@ -87,9 +87,6 @@ func (p *Planner) reviewUnits() {
 		default:
 			p.dirtySlots = append(p.dirtySlots, m.slot)
 		}
-	}
-	if p.dirtyUnits == nil {
-		p.dirtyUnits = list[:0]
 	}
 }
 
@@ -184,6 +181,9 @@ func (p *Planner) placeQueue(c *class) {
 			break
 		}
 		p.put(i, s)
+		if len(c.replaces) > 0 { // Whom it replaces has to leave.
+			p.dirtySlots = append(p.dirtySlots, s)
+		}
 	}
 	p.compact(c)
 	if c.queued == 0 {

@@ -12,6 +12,7 @@ type glob struct {
 	pattern string
 	prefix  string // What stands before the first special character.
 	simple  bool   // The pattern is prefix + "*".
+	serial  uint64 // A pattern that comes into use again is another glob.
 	refs    int    // Classes that declare it.
 
 	occupied  counted // Slots with a unit whose name matches.
@@ -36,6 +37,7 @@ type globIndex struct {
 	byPattern map[string]*glob
 	byPrefix  map[string][]*glob
 	lengths   []int // Lengths of prefixes in use, rising.
+	serial    uint64
 }
 
 func (x *globIndex) matching(name string, into []*glob) []*glob {
@@ -62,7 +64,8 @@ func (x *globIndex) get(pattern string) (g *glob, isNew bool) {
 	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
 		prefix = pattern[:i]
 	}
-	g = &glob{pattern: pattern, prefix: prefix, simple: pattern == prefix+"*"}
+	x.serial++
+	g = &glob{serial: x.serial, pattern: pattern, prefix: prefix, simple: pattern == prefix+"*"}
 	x.byPattern[pattern] = g
 	x.byPrefix[prefix] = append(x.byPrefix[prefix], g)
 	if i, found := slices.BinarySearch(x.lengths, len(prefix)); !found {
@@ -95,8 +98,11 @@ type nameIndex struct {
 	gone         []int32 // Places of units that are no more: reused only when they have left the lists.
 }
 
-// maxTail is how long the tail may grow before a search sorts it in.
-const maxTail = 256
+// The tail may grow so long before a search sorts it in: this, or a share of the sorted list.
+const (
+	maxTail   = 256
+	tailShare = 16
+)
 
 func (x *nameIndex) add(i int32) { x.tail = append(x.tail, i) }
 
@@ -104,7 +110,7 @@ func (x *nameIndex) add(i int32) { x.tail = append(x.tail, i) }
 func (p *Planner) withPrefix(prefix string, f func(i int32)) {
 	x := &p.names
 	known := func(i int32) bool { return p.members[i].used && p.members[i].class != nil }
-	if len(x.tail) > maxTail {
+	if len(x.tail) > max(maxTail, len(x.sorted)/tailShare) {
 		p.sortNames()
 	}
 	from, _ := slices.BinarySearchFunc(x.sorted, prefix, func(i int32, s string) int { return strings.Compare(p.members[i].name, s) })
@@ -126,9 +132,17 @@ func (p *Planner) withPrefix(prefix string, f func(i int32)) {
 // sortNames brings the newcomers in, and takes out what is gone.
 func (p *Planner) sortNames() {
 	x := &p.names
-	all := append(x.sorted, x.tail...)
+	byName := func(a, b int32) int { return strings.Compare(p.members[a].name, p.members[b].name) }
+	slices.SortFunc(x.tail, byName)
+	old := x.sorted
+	all := make([]int32, 0, len(old)+len(x.tail))
+	for _, i := range x.tail {
+		at, _ := slices.BinarySearchFunc(old, i, byName)
+		all = append(append(all, old[:at]...), i)
+		old = old[at:]
+	}
+	all = append(all, old...)
 	all = slices.DeleteFunc(all, func(i int32) bool { return !p.members[i].used || p.members[i].class == nil })
-	slices.SortFunc(all, func(a, b int32) int { return strings.Compare(p.members[a].name, p.members[b].name) })
 	p.spare = append(p.spare, x.gone...)
 	x.sorted, x.tail, x.gone = slices.Compact(all), x.tail[:0], x.gone[:0]
 }

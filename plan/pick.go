@@ -27,6 +27,7 @@ type candidate struct {
 // scratch is memory that is used again.
 type scratch struct {
 	key     []byte
+	units   []int32
 	globs   []*glob
 	one     [1]*class
 	team    []*class
