@@ -341,6 +341,21 @@ func TestInHostRefusedStarts(t *testing.T) {
 	}
 }
 
+func TestInHostOtherTypes(t *testing.T) {
+	rt := begin(t)
+	load(t, rt, "rt-echo.service", "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n")
+	load(t, rt, "rt-echo.socket", "[Socket]\nListenStream=127.0.0.1:7\nAccept=no\n")
+	load(t, rt, "rt-watch.path", "[Path]\nPathExists=/run/rt-path\nUnit=rt-echo.service\n")
+	load(t, rt, "rt-all.target", "[Unit]\nWants=rt-echo.socket rt-watch.path\n")
+	start(t, rt, "rt-all.target")
+	for name, sub := range map[string]string{"rt-all.target": "active", "rt-echo.socket": "listening", "rt-watch.path": "waiting"} {
+		e := await(t, rt, name, "active", func(e cluster.Evidence) bool { return e.Active == "active" })
+		if e.Sub != sub || e.Result != "success" {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
 // TestInHostPID1Restarts: systemctl daemon-reexec cuts every connection.
 func TestInHostPID1Restarts(t *testing.T) {
 	rt := begin(t)

@@ -2,10 +2,12 @@ package systemd
 
 import (
 	"context"
+	"os/exec"
 	"strconv"
 	"strings"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
 )
 
@@ -15,6 +17,9 @@ const journalBuffer = 256
 // readJournal gives a unit's lines: its own output, and PID 1's words about it (stream argosy). journald does not
 // keep standard output and standard error apart: both come as stdout.
 func readJournal(ctx context.Context, name string, q runtime.JournalQuery) (<-chan cluster.Line, error) {
+	if _, err := exec.LookPath("journalctl"); err != nil {
+		return nil, reason.Because(reason.Unsupported, reason.Args{"what": "the journal cannot be read: " + err.Error()})
+	}
 	args := []string{}
 	if q.Follow {
 		args = append(args, "--follow")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -106,11 +107,9 @@ func (r *Runtime) read(ctx context.Context, u *loaded, w row) error {
 	if err != nil {
 		return r.unread(u, err)
 	}
-	sp := props{}
-	if iface := ifaceOf(u.name); iface != "" {
-		if sp, err = r.bus.properties(ctx, u.name, iface); err != nil {
-			return r.unread(u, err)
-		}
+	sp, err := r.bus.properties(ctx, u.name, ifaceOf(u.name))
+	if err != nil {
+		return r.unread(u, err)
 	}
 	d := details{Evidence: evidenceOf(u.name, p, sp), paths: paths(sp)}
 	if d.Active != "inactive" && d.Active != "failed" {
@@ -154,14 +153,10 @@ func (r *Runtime) unread(u *loaded, err error) error {
 	return err
 }
 
+// ifaceOf is the D-Bus interface of a unit's own type: Service, Timer, Socket, …
 func ifaceOf(name string) string {
-	switch unit.Name(name).Type() {
-	case "service":
-		return busName + ".Service"
-	case "timer":
-		return busName + ".Timer"
-	}
-	return ""
+	kind := unit.Name(name).Type()
+	return busName + "." + strings.ToUpper(kind[:1]) + kind[1:]
 }
 
 func evidenceOf(name string, p, sp props) cluster.Evidence {

@@ -82,8 +82,8 @@ func TestCapabilityRules(t *testing.T) {
 	}
 }
 
-func message(id, unit, run string, at time.Time, more ...string) entry {
-	m := map[string]any{"MESSAGE_ID": id, "UNIT": unit, "INVOCATION_ID": run, "__REALTIME_TIMESTAMP": json.Number(jsonMicro(at)).String()}
+func message(id, name, run string, at time.Time, more ...string) entry {
+	m := map[string]any{"MESSAGE_ID": id, "UNIT": name, "INVOCATION_ID": run, "__REALTIME_TIMESTAMP": json.Number(jsonMicro(at)).String()}
 	for i := 0; i+1 < len(more); i += 2 {
 		m[more[i]] = more[i+1]
 	}

@@ -2,7 +2,9 @@
 // PID 1 made of them before it starts one, and makes evidence from PID 1's properties and its words in the journal.
 //
 // It decides nothing. Whether a unit is healthy is judge's affair, what is to run the agent's. It owns only the
-// unit files that it wrote itself under /run/systemd/system, known by their first lines, and never touches others.
+// unit files that it wrote itself under /run/systemd/system, known by their first lines, and never touches others: a
+// name that the machine has from its packages or its administrator is refused, so a packaged redis-server.service is
+// submitted under a name of its own, such as argosy-redis-server.service.
 package systemd
 
 import (

@@ -40,7 +40,7 @@ func (r *Runtime) verify(ctx context.Context, u *unit.Unit) error {
 	if u.Service == nil {
 		return nil
 	}
-	sp, err := r.bus.properties(ctx, name, busName+".Service")
+	sp, err := r.bus.properties(ctx, name, serviceIface)
 	if err != nil {
 		return err
 	}
