@@ -134,12 +134,12 @@ func (p *Planner) SetUnit(u Unit) {
 	}
 	old := m.class
 	if m.wanted {
-		p.want(old.demand.Request, -1)
+		p.want(old, -1)
 	}
 	p.reclassify(i, &u)
 	m = &p.members[i]
 	if u.Wanted {
-		p.want(u.Demand.Request, 1)
+		p.want(m.class, 1)
 	}
 	if old != nil && grew(old, m.class) {
 		m.grown = true
@@ -156,7 +156,7 @@ func (p *Planner) RemoveUnit(name string) {
 		return
 	}
 	if m := &p.members[i]; m.wanted {
-		p.want(m.class.demand.Request, -1)
+		p.want(m.class, -1)
 		m.wanted = false
 	}
 	p.leaveAll(i)

@@ -40,6 +40,9 @@ func (w *world) take(changes []Change) error {
 		if c.Machine != "" && (c.Epoch <= w.epoch[c.Unit] || c.Reason == nil || c.Reason.Code != reason.Placed) {
 			return fmt.Errorf("%+v: epoch after %d, reason %v", c, w.epoch[c.Unit], c.Reason)
 		}
+		if c.Machine == "" && c.From == "" && c.Reason != nil && reason.Equal(w.nowhere[c.Unit], c.Reason) {
+			return fmt.Errorf("%+v says again what was said", c)
+		}
 		w.epoch[c.Unit] = max(w.epoch[c.Unit], c.Epoch)
 		if c.Global {
 			if w.global[c.Unit] == nil {

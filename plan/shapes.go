@@ -2,8 +2,6 @@ package plan
 
 import (
 	"math"
-
-	"argosy.dev/argosy/unit"
 )
 
 // The typical shapes that fragmentation is measured with: some drawn as units come, some by size.
@@ -118,13 +116,13 @@ func (p *Planner) score(c *class, s int32, need *amounts) float64 {
 	return v
 }
 
-// want keeps the sum of what is wanted, and offers the shape of what is new.
-func (p *Planner) want(r unit.Resources, sign int64) {
-	need := amountsOf(r)
+// want keeps the sum of what is wanted, and offers the shape of a class when its first unit comes.
+func (p *Planner) want(c *class, sign int64) {
 	for d := range dims {
-		p.shapes.wanted[d] += sign * need[d]
+		p.shapes.wanted[d] += sign * c.need[d]
 	}
-	if sign > 0 {
-		p.shapes.offer(&need, &p.dice)
+	if !c.shape {
+		c.shape = true
+		p.shapes.offer(&c.need, &p.dice)
 	}
 }
