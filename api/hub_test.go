@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,4 +245,73 @@ func TestPace(t *testing.T) {
 			t.Errorf("a wait of 10 s is %v", err)
 		}
 	})
+}
+
+// TestIdOnlyBehindAll: a watch that breaks in the middle of many answers must not resume behind those that it did not get.
+func TestIdOnlyBehindAll(t *testing.T) {
+	b := newTable(t)
+	b.load()
+	for i := range 2*maxBatch + 10 {
+		b.unit(fmt.Sprintf("u%d.service", i))
+	}
+	b.pass()
+	s := b.hub.subscribe(&matcher{}, 0)
+	for i, want := range []int64{0, 0, b.rev} {
+		if got := s.next(); got.id != want || len(got.events) == 0 || len(got.events) > maxBatch+1 {
+			t.Errorf("batch %d has %d events and id %d, want id %d", i, len(got.events), got.id, want)
+		}
+	}
+}
+
+// TestSinceWaits: a watch since a revision that the server has not seen says nothing until it has.
+func TestSinceWaits(t *testing.T) {
+	v := store.NewView(testLog)
+	a := New(Config{View: v, Now: time.Now, Log: testLog})
+	v.Load(store.Picture{Revision: 5})
+	if err := a.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	done := make(chan string, 1)
+	go func() {
+		resp, err := http.Get(server.URL + "/v1/watch?since=6")
+		if err != nil {
+			done <- err.Error()
+			return
+		}
+		defer func() { _ = resp.Body.Close() }()
+		line, _ := bufio.NewReader(resp.Body).ReadString('\n')
+		done <- line
+	}()
+	select {
+	case line := <-done:
+		t.Fatalf("a watch since 6 begins at 5 with %q", line)
+	case <-time.After(100 * time.Millisecond):
+	}
+	v.Apply(store.Batch{Revision: 6, Entries: []store.Entry{{Key: cluster.UnitKey("a.service"), Revision: 6, Value: cluster.Encode(cluster.Wanted{Name: "a.service", Desired: cluster.Launched})}}})
+	if err := a.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-done; !strings.Contains(line, `"unit":"a.service"`) {
+		t.Errorf("the watch begins with %q", line)
+	}
+}
+
+// BenchmarkHub is what one status costs a hub of 10,000 units with 50 watches.
+func BenchmarkHub(b *testing.B) {
+	t := &table{view: store.NewView(testLog)}
+	t.hub = newHub(t.view.Fork())
+	t.load()
+	for i := range 10000 {
+		t.unit(fmt.Sprintf("u%d.service", i))
+	}
+	t.pass()
+	for i := range 50 {
+		t.hub.subscribe(&matcher{names: map[string]struct{}{fmt.Sprintf("u%d.service", i): {}}}, 0)
+	}
+	for i := 0; b.Loop(); i++ {
+		t.status(fmt.Sprintf("u%d.service", i%10000), cluster.States()[i%2])
+		t.pass()
+	}
 }
