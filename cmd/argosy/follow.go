@@ -94,6 +94,9 @@ func (a *app) follow(ctx context.Context, d door, w wait) (outcome, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	updates, err := d.Watch(watching, w.since, watchNames(w.units)...)
+	if err != nil && ctx.Err() != nil { // Interrupted between asking and watching: the wish is stored.
+		return f.outcome(context.Cause(ctx), a.now()), nil
+	}
 	if err != nil {
 		return outcome{}, err
 	}

@@ -41,7 +41,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"cluster": startCluster,
 			"exits":   exits,
-			"eval":    matches,
+			"eval":    keep,
+			"running": awaitPlaced,
 		},
 	})
 }
@@ -100,8 +101,27 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// matches is "eval NAME": keeps stdout of the last program in $NAME, without its line end.
-func matches(ts *testscript.TestScript, neg bool, args []string) {
+// awaitPlaced is "running UNIT": waits until the cluster has begun to start a unit.
+func awaitPlaced(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: running UNIT")
+	}
+	d, err := dialClient(ts.Getenv("ARGOSY_HOST"))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), upWithin)
+	defer cancel()
+	updates, err := d.Watch(ctx, 0, args[0])
+	ts.Check(err)
+	for u := range updates {
+		if u.Answer != nil && u.Answer.Status != nil && u.Answer.Status.Active == "activating" {
+			return
+		}
+	}
+	ts.Fatalf("%s was not started", args[0])
+}
+
+// keep is "eval NAME": keeps stdout of the last program in $NAME, without its line end.
+func keep(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: eval NAME")
 	}
