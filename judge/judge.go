@@ -98,6 +98,9 @@ func Checked(u *unit.Unit) bool { return u.Argosy.HealthCheck != nil || len(u.Ar
 
 // State judges one unit on one machine.
 func State(in Input) Output {
+	if in.Unit == nil { // An agent that has just started and is only to take the unit away has not read its text.
+		in.Unit = &unit.Unit{}
+	}
 	if in.Evidence != nil {
 		in.Evidence = in.sinceOrder()
 	}
