@@ -29,7 +29,7 @@ func honours(section, key string) bool {
 func unitKeys() []string {
 	return strings.Fields(`Description Documentation SourcePath Requires Requisite Wants BindsTo BindTo PartOf Before After
 		Conflicts OnFailure OnSuccess PropagatesReloadTo PropagateReloadTo StartLimitIntervalSec StartLimitInterval
-		StartLimitBurst DefaultDependencies RefuseManualStart CollectMode`)
+		StartLimitBurst DefaultDependencies`)
 }
 
 func serviceKeys() []string {
@@ -42,7 +42,7 @@ func serviceKeys() []string {
 		UnsetEnvironment LoadCredential SetCredential RuntimeDirectory StateDirectory CacheDirectory LogsDirectory
 		ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode CacheDirectoryMode LogsDirectoryMode
 		ConfigurationDirectoryMode RuntimeDirectoryPreserve Nice OOMScoreAdjust StandardInput StandardOutput
-		StandardError StandardInputText StandardInputData SyslogIdentifier SyslogFacility SyslogLevel SyslogLevelPrefix
+		StandardError StandardInputText StandardInputData
 		IgnoreSIGPIPE NoNewPrivileges MemoryMin MemoryLow MemoryHigh MemoryMax MemoryLimit MemorySwapMax TasksMax
 		CPUQuota CPUWeight MemoryAccounting CPUAccounting TasksAccounting`)
 }

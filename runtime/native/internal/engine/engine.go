@@ -103,6 +103,7 @@ func (e *Engine) Units() []*Unit {
 // Load takes in a unit, new or changed. What runs is not touched.
 func (e *Engine) Load(name, hash string, def *unit.Unit) *Unit {
 	u := e.units[name]
+	news := u == nil || u.Hash != hash
 	if u == nil {
 		u = &Unit{Name: name}
 		e.units[name] = u
@@ -113,14 +114,18 @@ func (e *Engine) Load(name, hash string, def *unit.Unit) *Unit {
 	case def.Timer != nil && u.Timer == nil:
 		u.Timer = newTimer(u, e)
 	case def.Timer != nil:
-		u.Timer.reloaded()
+		if news {
+			u.Timer.reloaded()
+		}
 	case def.Service == nil:
 	case u.Service == nil:
 		u.Service = service.New(name, def, e.host)
 	default:
 		u.Service.Unit = def
 	}
-	e.host.Dirty(u)
+	if news { // An agent that loads the same again is told nothing new.
+		e.host.Dirty(u)
+	}
 	return u
 }
 

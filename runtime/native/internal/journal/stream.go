@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readSize is how much one reading takes; drainMax bounds how much Flush takes from a flooding unit.
+// ReadSize is how much one reading takes; drainMax bounds how much Flush takes from a flooding unit.
 const (
-	readSize = 64 << 10
+	ReadSize = 64 << 10
 	drainMax = 1 << 20
 )
 
@@ -99,11 +99,10 @@ func (s *Stream) take(at time.Time, b []byte) {
 	}
 }
 
-// Flush takes everything that is in the pipe and ends a partial line: a run is over.
-func (s *Stream) Flush() {
+// Flush takes everything that is in the pipe and ends a partial line: a run is over. buf is room to read into.
+func (s *Stream) Flush(buf []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	buf := make([]byte, readSize)
 	for total := 0; total < drainMax; {
 		n := s.read(buf)
 		if n == 0 {

@@ -81,7 +81,7 @@ func (a *attached) stream(i, uid int) (string, error) {
 func (a *attached) flush() {
 	for _, s := range a.streams {
 		if s != nil {
-			s.Flush()
+			s.Flush(a.in.flushBuf)
 		}
 	}
 }

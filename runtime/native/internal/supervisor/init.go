@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 
 	"argosy.dev/argosy/runtime/native/internal/cgroup"
 	"argosy.dev/argosy/runtime/native/internal/engine"
+	"argosy.dev/argosy/runtime/native/internal/journal"
 	"argosy.dev/argosy/runtime/native/internal/poll"
 	"argosy.dev/argosy/runtime/native/internal/proto"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
@@ -60,7 +62,11 @@ type Init struct {
 	done        chan struct{} // Closed when the loop has ended: nobody takes events any more.
 	ending      bool
 	readBuf     []byte // The poller's only.
+	flushBuf    []byte // The loop's only.
 }
+
+// gcPercent trades a little CPU for memory: this process lives for as long as the machine is up.
+const gcPercent = 40
 
 // maxEvents bounds what waits for the loop; who has more to say waits.
 const maxEvents = 256
@@ -149,6 +155,7 @@ func run(args []string, log *slog.Logger, ready io.WriteCloser) error {
 
 func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 	unix.Umask(0o022)
+	debug.SetGCPercent(gcPercent)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of orphans: %w", err)
 	}
@@ -173,7 +180,7 @@ func newInit(dir, runDir string, log *slog.Logger) (*Init, error) {
 		dir: dir, runDir: runDir, log: log, starter: starter, poller: p, groups: cgroup.Detect(groupName(dir)),
 		events: make(chan func(), maxEvents), children: map[int]string{}, rt: map[string]*attached{},
 		dirty: map[string]bool{}, conns: map[*conn]bool{}, timer: time.NewTimer(time.Hour), done: make(chan struct{}),
-		boot: bootID(), readBuf: make([]byte, 64<<10), oomAdjusted: oomErr == nil,
+		boot: bootID(), readBuf: make([]byte, journal.ReadSize), flushBuf: make([]byte, journal.ReadSize), oomAdjusted: oomErr == nil,
 	}
 	in.engine = engine.New(in)
 	if err := in.watchClock(); err != nil {
