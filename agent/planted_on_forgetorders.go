@@ -1,0 +1,5 @@
+//go:build plantedbug_forgetorders
+
+package agent
+
+const planted = "forgetorders"
