@@ -75,7 +75,7 @@ func TestEvents(t *testing.T) {
 	h.machine()
 	h.running("a.service")
 	list, err := h.client.Events(ctx, 0, "a", 0)
-	if err != nil || len(list.Events) < 3 || list.Events[0].Message != "submitted, start by "+h.wanted("a.service").By {
+	if err != nil || len(list.Events) < 3 || list.Events[0].Message != "submitted, start" || list.Events[0].Who != h.wanted("a.service").By {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	enough := errors.New("enough")
@@ -86,10 +86,10 @@ func TestEvents(t *testing.T) {
 	}()
 	var got []string
 	err = h.client.FollowEvents(ctx, list.Last, "", func(e wire.Event) error {
-		got = append(got, e.Message)
+		got = append(got, e.Message+" by "+e.Who)
 		return enough
 	})
-	if !errors.Is(err, enough) || !strings.HasPrefix(got[0], "destroyed by ") {
+	if !errors.Is(err, enough) || got[0] != "destroyed by "+list.Events[0].Who {
 		t.Errorf("followed %q, %v", got, err)
 	}
 	few, err := h.client.Events(ctx, 0, "", 2)

@@ -138,8 +138,11 @@ func (a *API) logRequest(rt route, r *http.Request, status int, took time.Durati
 	case err != nil && status >= http.StatusInternalServerError:
 		a.Log.Error("a request failed", "route", rt.method+" "+rt.path, "status", status, "who", peerOf(r.Context()).who, "error", err)
 	case rt.write:
-		a.Log.Info("a request to change something", "route", rt.method+" "+rt.path, "path", r.URL.Path, "status", status,
-			"who", peerOf(r.Context()).who, "took", took, "error", err)
+		args := []any{"route", rt.method + " " + rt.path, "path", r.URL.Path, "status", status, "who", peerOf(r.Context()).who, "took", took}
+		if err != nil {
+			args = append(args, "error", err)
+		}
+		a.Log.Info("a request to change something", args...)
 	}
 }
 

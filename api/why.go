@@ -286,6 +286,9 @@ func changed(in whyInput) []string {
 	out := make([]string, 0, len(picked)+1)
 	for _, e := range picked {
 		line := clock(e.At, in.now) + " " + e.Unit + ": " + e.Message
+		if e.Who != "" {
+			line += " by " + e.Who
+		}
 		out = append(out, line)
 	}
 	if s := lastGood(in); s != "" {

@@ -39,15 +39,16 @@ func whyCases() map[string]whyInput {
 	loop := reason.Because(reason.CrashLoop, reason.Args{"count": 3, "window": 9000, "last": "exit 1 after 2s"})
 	room := reason.Because(reason.NoRoomMemory, reason.Args{"need": 512 << 20, "have": 301 << 20, "where": "m2", "capacity": 1 << 30, "holders": []string{"kong@1.service 723M"}, "most": 301 << 20})
 	story := []wire.Event{
-		event(1, 26*time.Hour, wire.EventWish, "web@4.service", "submitted, start by anna", "", ""),
+		event(1, 26*time.Hour, wire.EventWish, "web@4.service", "submitted, start", "", ""),
 		event(2, 26*time.Hour, wire.EventState, "web@4.service", "running and stable", cluster.Starting, cluster.Healthy),
 		event(5, 6*time.Minute, wire.EventState, "web@4.service", missing.Message(), cluster.Healthy, cluster.Failed),
 	}
 	wishes := []wire.Event{
-		story[0], event(3, 7*time.Minute, wire.EventWish, "web@.service", "unit file replaced by bob", "", ""),
-		event(4, 8*time.Minute, wire.EventWish, "other.service", "restart by carl", "", ""),
-		event(6, time.Minute, wire.EventWish, "late.service", "start by dora", "", ""),
+		story[0], event(3, 7*time.Minute, wire.EventWish, "web@.service", "unit file replaced", "", ""),
+		event(4, 8*time.Minute, wire.EventWish, "other.service", "restart", "", ""),
+		event(6, time.Minute, wire.EventWish, "late.service", "start", "", ""),
 	}
+	wishes[0].Who, wishes[1].Who, wishes[2].Who = "anna", "bob", "carl"
 	return map[string]whyInput{
 		"1 the machine": {answer: instance(4, "m2", cluster.Failed, missing),
 			siblings:   []cluster.Answer{instance(1, "m1", cluster.Healthy, healthy), instance(2, "m3", cluster.Healthy, healthy)},

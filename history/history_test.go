@@ -196,7 +196,11 @@ func (s *scene) told(seq int64) string {
 	}
 	var b strings.Builder
 	for _, e := range events {
-		fmt.Fprintf(&b, "%d %s %s %s>%s %s\n", e.Seq, e.Kind, e.Unit, e.From, e.State, e.Message)
+		fmt.Fprintf(&b, "%d %s %s %s>%s %s", e.Seq, e.Kind, e.Unit, e.From, e.State, e.Message)
+		if e.Who != "" {
+			b.WriteString(" by " + e.Who)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -155,11 +155,7 @@ func (r *Recorder) gone(name string, s *seen) {
 	if s.wish == nil && !r.primed {
 		return // Recalled from the files, destroyed long ago.
 	}
-	message := "destroyed"
-	if who != "" {
-		message += " by " + who
-	}
-	r.add(wire.Event{At: r.now(), Kind: wire.EventWish, Unit: name, From: s.state, Message: message, Who: who})
+	r.add(wire.Event{At: r.now(), Kind: wire.EventWish, Unit: name, From: s.state, Message: "destroyed", Who: who})
 }
 
 func (r *Recorder) wish(s *seen, w *cluster.Wanted, news bool) {
@@ -173,9 +169,6 @@ func (r *Recorder) wish(s *seen, w *cluster.Wanted, news bool) {
 		at = r.now()
 	}
 	message := strings.Join(differences(before, w), ", ")
-	if w.By != "" {
-		message += " by " + w.By
-	}
 	r.add(wire.Event{At: at, Kind: wire.EventWish, Unit: w.Name, Message: message, Who: w.By})
 }
 
