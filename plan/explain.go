@@ -80,6 +80,9 @@ const (
 
 var noDim = [dims]against{cpu: noCPU, memory: noMemory, disk: noDisk}
 
+// hard counts what more room would not cure.
+func (f against) hard() int { return bits.OnesCount16(uint16(f &^ noRoom)) }
+
 // miss is one refused machine: how far it is from taking the unit.
 type miss struct {
 	slot  int32
@@ -89,16 +92,16 @@ type miss struct {
 
 func (a miss) compare(b miss) int {
 	return cmp.Or(
-		cmp.Compare(bits.OnesCount16(uint16(a.flags&^noRoom)), bits.OnesCount16(uint16(b.flags&^noRoom))),
+		cmp.Compare(a.flags.hard(), b.flags.hard()),
 		cmp.Compare(a.short, b.short), cmp.Compare(a.slot, b.slot))
 }
 
-// survey is what one look over all machines found out about a class.
+// survey is what one look over all machines found out about a class. What is counted over machines leaves out
+// those that fit: nobody asks for the rest when there is one.
 type survey struct {
 	fits      int
 	eligible  int     // Machines that are not closed to it.
 	all, any  against // Over the eligible ones: what speaks against each, against some.
-	closedAll against // Over the others: everything that speaks against some of them.
 	hasStatic int     // Machines that match by id, runtime and metadata.
 	downs     int     // Of these, down.
 	cordons   int     // Of these, cordoned and not down.
@@ -114,7 +117,12 @@ func (p *Planner) look(c *class, within []slotSet) survey {
 	for i := range p.slots.present {
 		st, open, down := c.static.slots.at(i), p.slots.open.at(i), p.slots.down.at(i)
 		conflict, replaced, port, peer := p.speaks(c, i, within)
+		good := st & open & peer &^ (conflict | replaced | port)
 		for w := p.slots.present[i]; w != 0; w &= w - 1 {
+			if s := int32(i<<6 + bits.TrailingZeros64(w)); good&w&-w != 0 && p.slots.fits(s, &c.need) {
+				v.fits++ // The usual case, and nothing to say about it.
+				continue
+			}
 			b := uint64(1) << bits.TrailingZeros64(w)
 			s := int32(i<<6 + bits.TrailingZeros64(w))
 			f := flagIf(notStatic, st&b == 0) | flagIf(isDown, down&b != 0) | flagIf(isCordoned, open&b == 0 && down&b == 0) |
@@ -155,6 +163,17 @@ func (p *Planner) speaks(c *class, i int, within []slotSet) (conflict, replaced,
 }
 
 func (v *survey) add(t *slots, c *class, s int32, f against) {
+	if f&notStatic == 0 {
+		v.hasStatic++
+		if f&isDown != 0 {
+			v.downs++
+		} else if f&isCordoned != 0 {
+			v.cordons++
+		}
+	}
+	if f&closed != 0 && len(v.nearest) == maxCandidates && f.hard() > v.nearest[maxCandidates-1].flags.hard() {
+		return // Farther off than all that will be named, whatever its room.
+	}
 	short := 0.0
 	if f&portHeld != 0 {
 		short = 1
@@ -165,32 +184,20 @@ func (v *survey) add(t *slots, c *class, s int32, f against) {
 			short += float64(c.need[d]-max(0, free)) / float64(c.need[d])
 		}
 	}
-	if f&notStatic == 0 {
-		v.hasStatic++
-		if f&isDown != 0 {
-			v.downs++
-		} else if f&isCordoned != 0 {
-			v.cordons++
+	v.keep(miss{s, f, short})
+	if f&closed != 0 {
+		return
+	}
+	v.eligible++
+	v.all &= f
+	v.any |= f
+	for d := range dims {
+		if v.roomiest[d] < 0 || t.free[d][s] > t.free[d][v.roomiest[d]] {
+			v.roomiest[d] = s
 		}
-	}
-	if f == 0 {
-		v.fits++
-	}
-	if f&closed == 0 {
-		v.eligible++
-		v.all &= f
-		v.any |= f
-		for d := range dims {
-			if v.roomiest[d] < 0 || t.free[d][s] > t.free[d][v.roomiest[d]] {
-				v.roomiest[d] = s
-			}
-			if f&^noDim[d] == 0 {
-				v.most[d] = max(v.most[d], t.free[d][s])
-			}
+		if f&^noDim[d] == 0 {
+			v.most[d] = max(v.most[d], t.free[d][s])
 		}
-	}
-	if f != 0 {
-		v.keep(miss{s, f, short})
 	}
 }
 

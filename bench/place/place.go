@@ -42,7 +42,7 @@ func Mixed(n int, seed uint64) []plan.Unit {
 		d := unit.Demand{Service: fmt.Sprintf("svc%d@.service", s)}
 		d.Request = unit.Resources{
 			CPU:    int64(math.Min(math.Exp(math.Log(500)+1.1*r.NormFloat64()), 16000)),
-			Memory: int64(math.Min(math.Exp(math.Log(8000)+1.2*r.NormFloat64()), 64000)) * mib,
+			Memory: int64(math.Min(math.Exp(math.Log(11500)+1.2*r.NormFloat64()), 64000)) * mib,
 			Disk:   int64(r.IntN(20)) * gib,
 		}
 		switch x := r.IntN(100); {

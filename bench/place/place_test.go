@@ -82,8 +82,18 @@ func wave(t *testing.T, what string, units []plan.Unit) *plan.Planner {
 			t.Errorf("%s: %d of %d placed", what, placed, len(units))
 		}
 	}
-	t.Logf("%s: %d units on %d machines in %v of cpu: %.0f placements/cpu-s", what, len(units), len(machines), best, float64(len(units))/best.Seconds())
+	t.Logf("%s: %d units on %d machines in %v of cpu: %.0f placements/cpu-s, memory %.1f %% promised", what, len(units), len(machines), best, float64(len(units))/best.Seconds(), 100*promised(p, machines))
 	return p
+}
+
+// promised is the share of all memory that is promised.
+func promised(p *plan.Planner, machines []plan.Machine) float64 {
+	var used, all int64
+	for _, m := range machines {
+		used += p.Promised(m.ID).Memory
+		all += m.Allocatable.Memory
+	}
+	return float64(used) / float64(all)
 }
 
 func TestWaves(t *testing.T) {
