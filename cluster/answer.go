@@ -50,6 +50,9 @@ func (p *Picture) answerUnplaced(a Answer, w *Wanted) Answer {
 	if w.Desired == Inactive {
 		if s := p.leftover(a.Unit); s != nil {
 			a.Status, a.MachineID, a.Machine, a.Since = s, s.Machine, p.MachineName(s.Machine), s.Since
+			if !p.Alive[s.Machine] { // Its last word may be "healthy", and nobody knows.
+				return a.with(Lost, reason.Because(reason.MachineLost, reason.Args{"machine": a.Machine}), false)
+			}
 			return a.with(s.State, s.Reason, false)
 		}
 		return a.with(Stopped, stoppedWhy(w), true)
