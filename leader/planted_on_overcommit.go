@@ -1,0 +1,5 @@
+//go:build plantedbug_overcommit
+
+package leader
+
+const planted = "overcommit"

@@ -1,0 +1,5 @@
+//go:build plantedbug_twoplaces
+
+package leader
+
+const planted = "twoplaces"
