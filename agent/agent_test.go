@@ -408,4 +408,3 @@ func TestManyAreWrittenInBoundedBatches(t *testing.T) {
 		t.Errorf("250 idle units were listed %d times in five minutes", n)
 	}
 }
-
