@@ -43,6 +43,7 @@ func (l *Leader) build(p *cluster.Picture) {
 	l.held, l.count = map[cluster.On]cluster.Placement{}, map[string]int{}
 	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
 	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
+	l.rested, l.waking = map[string]bool{}, nil
 	l.raw = map[string]*reason.Reason{}
 	for _, on := range sortedOn(p.Placements) {
 		l.hold(on, *p.Placements[on])
@@ -83,7 +84,15 @@ func (l *Leader) findGrown(p *cluster.Picture) {
 		for _, name := range names {
 			free = minus(free, l.request(p, name))
 		}
-		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(p.Units[b].Revision, p.Units[a].Revision) })
+		slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what changed last.
+			up := func(name string) int {
+				if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
+					return 1
+				}
+				return 0
+			}
+			return cmp.Or(up(a)-up(b), cmp.Compare(p.Units[b].Revision, p.Units[a].Revision))
+		})
 		for _, name := range names {
 			at := cluster.On{Machine: id, Unit: name}
 			if free.CPU >= 0 && free.Memory >= 0 && free.Disk >= 0 || p.Units[name].Revision <= l.held[at].Epoch {
@@ -232,10 +241,20 @@ func (l *Leader) setUnit(p *cluster.Picture, w *cluster.Wanted) {
 	if planted == "overcommit" {
 		demand.Request.Memory /= 2
 	}
-	if Rests(p, w) {
+	rests := Rests(p, w)
+	if rests {
 		demand.Request, demand.Ports = unit.Resources{}, nil
 	}
-	l.planner.SetUnit(plan.Unit{Name: w.Name, Type: unit.Name(w.Name).Type(), Wanted: wanted, Demand: demand})
+	u := plan.Unit{Name: w.Name, Type: unit.Name(w.Name).Type(), Wanted: wanted, Demand: demand}
+	if l.rested[w.Name] && !rests && wanted && l.count[w.Name] > 0 {
+		l.waking = append(l.waking, u) // It has to find room like a new one, and never at the cost of one that runs.
+		u.Wanted = false
+	}
+	l.rested[w.Name] = rests
+	if !rests {
+		delete(l.rested, w.Name)
+	}
+	l.planner.SetUnit(u)
 }
 
 // Rests tells whether a unit is wanted loaded and runs nowhere: such a unit has its place but holds no memory, cpu or port.
@@ -269,6 +288,7 @@ func (l *Leader) good(name string) {
 
 func (l *Leader) removeUnit(name string) {
 	delete(l.wanted, name)
+	delete(l.rested, name)
 	l.good(name)
 	delete(l.last, name)
 	l.planner.RemoveUnit(name)

@@ -60,6 +60,8 @@ type Leader struct {
 	count    map[string]int // Machines that hold a unit.
 	unplaced map[string]*reason.Reason
 	lingers  map[cluster.On]*reason.Reason // Held by a lost machine, as no other can take it.
+	rested   map[string]bool               // Told to the planner as holding nothing: see Rests.
+	waking   []plan.Unit                   // Rested, and are to run again: told to it as unwanted for one decision.
 	raw      map[string]*reason.Reason     // What the planner said, where we wrote something truer.
 	bad      map[string]*reason.Reason     // Units whose text cannot be read.
 	wanted   map[string]bool

@@ -49,7 +49,16 @@ func (e *edit) size() int {
 func (l *Leader) decide() []edit {
 	var edits []edit
 	changed := map[string]bool{}
-	for _, c := range l.planner.Decide() {
+	changes := l.planner.Decide()
+	if len(l.waking) > 0 {
+		changes = slices.Clone(changes)
+		for _, u := range l.waking {
+			l.planner.SetUnit(u)
+		}
+		l.waking = nil
+		changes = append(changes, l.planner.Decide()...)
+	}
+	for _, c := range changes {
 		changed[c.Unit] = true
 		if l.bad[c.Unit] != nil {
 			continue // Told below.
@@ -256,26 +265,27 @@ func (l *Leader) write(ctx context.Context, edits []edit) error {
 // write: it grows with every move, also over withdrawals and changes of the leader.
 func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	now := l.cfg.Now()
-	changes := []store.Change{store.PutIf(cluster.LeaderKey(), cluster.Reign{ID: l.by.ID, At: now}, l.chain)}
+	t := transaction{at: map[string]int{}}
+	t.set(store.PutIf(cluster.LeaderKey(), cluster.Reign{ID: l.by.ID, At: now}, l.chain))
 	for i := range edits {
 		e := &edits[i]
 		for _, on := range e.drop {
-			changes = append(changes, store.Delete(cluster.PlacementKey(on.Machine, on.Unit)))
+			t.set(store.Delete(cluster.PlacementKey(on.Machine, on.Unit)))
 		}
 		if e.put != nil {
 			e.put.Epoch, e.put.At = l.chain, now
 			if planted == "epoch" {
 				e.put.Epoch = 1
 			}
-			changes = append(changes, store.Put(cluster.PlacementKey(e.put.Machine, e.put.Unit), e.put))
+			t.set(store.Put(cluster.PlacementKey(e.put.Machine, e.put.Unit), e.put))
 		}
 		if e.why != nil {
-			changes = set(changes, store.Put(cluster.UnplacedKey(e.unit), cluster.Placement{Unit: e.unit, Reason: e.why, At: now}))
+			t.set(store.Put(cluster.UnplacedKey(e.unit), cluster.Placement{Unit: e.unit, Reason: e.why, At: now}))
 		} else if e.clear {
-			changes = set(changes, store.Delete(cluster.UnplacedKey(e.unit)))
+			t.set(store.Delete(cluster.UnplacedKey(e.unit)))
 		}
 	}
-	rev, err := l.cfg.Store.Write(ctx, l.by, changes...)
+	rev, err := l.cfg.Store.Write(ctx, l.by, t.changes...)
 	if err != nil {
 		return err
 	}
@@ -283,15 +293,19 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	return nil
 }
 
-// set adds a change, or takes the place of one of the same key: of a global unit's edits the last one counts.
-func set(changes []store.Change, c store.Change) []store.Change {
-	for i := len(changes) - 1; i >= 0; i-- {
-		if changes[i].Key == c.Key {
-			changes[i] = c
-			return changes
-		}
+// transaction is changes in order, each key once: of several edits of a unit the last one counts.
+type transaction struct {
+	changes []store.Change
+	at      map[string]int
+}
+
+func (t *transaction) set(c store.Change) {
+	if i, ok := t.at[c.Key]; ok {
+		t.changes[i] = c
+		return
 	}
-	return append(changes, c)
+	t.at[c.Key] = len(t.changes)
+	t.changes = append(t.changes, c)
 }
 
 func (l *Leader) remember(e edit) {
