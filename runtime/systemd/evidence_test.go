@@ -336,6 +336,15 @@ func TestInHostRefusedStarts(t *testing.T) {
 	if x := e.Exits[len(e.Exits)-1]; x.Status != 217 || x.Error == nil || x.Error.Code != reason.UserMissing {
 		t.Errorf("missing user: %+v", x)
 	}
+	load(t, rt, "rt-alone.timer", "[Timer]\nOnCalendar=daily\n")
+	if err := rt.Start(t.Context(), "rt-alone.timer"); err == nil {
+		e = await(t, rt, "rt-alone.timer", "refused", func(e cluster.Evidence) bool { return e.Error != nil })
+		if e.Error.Code != reason.DependencyFailed || e.Error.Str("dependency") != "rt-alone.service" {
+			t.Errorf("a timer without its unit: %v", e.Error)
+		}
+	} else if code(err) != reason.DependencyFailed {
+		t.Errorf("a timer without its unit: %v", err)
+	}
 	if err := rt.Unload(t.Context(), "rt-after.service"); err == nil {
 		t.Error("a running unit is unloaded")
 	}

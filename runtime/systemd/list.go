@@ -99,6 +99,8 @@ type details struct {
 	cluster.Evidence
 	paths map[string]string // Directive -> program.
 	kills int               // OOM kills of the present run so far.
+	// targetMissing: the unit that a timer is for is not there, so that it cannot be armed.
+	targetMissing bool
 }
 
 // read takes the properties of one unit.
@@ -127,6 +129,7 @@ func (r *Runtime) read(ctx context.Context, u *loaded, w row) error {
 		r.log.Debug("the unit's file cannot be read back", "unit", u.name, "error", err)
 	}
 	d.Error = r.startError(u, p, sp)
+	d.targetMissing = d.Active == "inactive" && r.targetMissing(ctx, u)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -260,10 +263,44 @@ func (r *Runtime) compose(u *loaded) cluster.Evidence {
 	if n := len(u.history.runs); n > 0 && e.Active == "failed" && u.history.runs[n-1].refused {
 		e.Result = "start-limit-hit"
 	}
-	if e.Error == nil && e.Active == "inactive" && u.job == "dependency" {
-		e.Error = r.dependencyFailed(u)
+	if e.Error == nil && e.Active == "inactive" {
+		e.Error = r.jobRefused(u)
 	}
 	return e
+}
+
+// jobRefused tells why the last start came to nothing when the unit itself does not show it: PID 1 ended the job.
+func (r *Runtime) jobRefused(u *loaded) *reason.Reason {
+	switch u.job {
+	case "dependency":
+		return r.dependencyFailed(u)
+	case "failed", "invalid", "unsupported", "timeout", "once", "assert": // Results of JobRemoved, org.freedesktop.systemd1(5).
+	default:
+		return nil
+	}
+	if t := u.triggers(); t != "" && u.evidence.targetMissing {
+		return reason.Because(reason.DependencyFailed, reason.Args{"dependency": t, "kind": "Unit", "state": "not-found"})
+	}
+	return reason.Because(reason.CannotStart, reason.Args{"error": "systemd ended the start with \"" + u.job + "\"; its words are in the unit's journal"})
+}
+
+// triggers is the unit that a timer starts; "" for all others.
+func (u *loaded) triggers() string {
+	if u.unit == nil || u.unit.Timer == nil {
+		return ""
+	}
+	return u.unit.Timer.Unit
+}
+
+// targetMissing tells whether the unit that a timer starts is unknown to PID 1.
+func (r *Runtime) targetMissing(ctx context.Context, u *loaded) bool {
+	t := u.triggers()
+	if t == "" {
+		return false
+	}
+	var rows []row
+	err := r.bus.call(ctx, "ListUnitsByNames", []any{[]string{t}}, &rows)
+	return err == nil && len(rows) == 1 && rows[0].Load == "not-found"
 }
 
 // dependencyFailed names the unit for whose sake PID 1 has refused a start: of ours the one that is not up, else the

@@ -120,15 +120,20 @@ func (r *Runtime) Settle(ctx context.Context) error {
 }
 
 func (r *Runtime) reloadPID1(ctx context.Context, names []string) error {
-	pin := filepath.Join(unitDir, pinName)
-	if _, err := writeFile(pin, pinText(names)); err != nil {
+	pin, method := filepath.Join(unitDir, pinName), "StartUnit"
+	if len(names) == 0 { // Nothing is left to be kept.
+		method = "StopUnit"
+		if err := removeIfThere(pin); err != nil {
+			return fmt.Errorf("remove %s: %w", pin, err)
+		}
+	} else if _, err := writeFile(pin, pinText(names)); err != nil {
 		return writeRefused(pin, err)
 	}
 	if err := r.bus.call(ctx, "Reload", nil); err != nil {
 		return fmt.Errorf("systemd daemon-reload: %w", err)
 	}
-	if err := r.bus.call(ctx, "StartUnit", []any{pinName, "replace"}, new(any)); err != nil {
-		return fmt.Errorf("start %s: %w", pinName, err)
+	if err := r.bus.call(ctx, method, []any{pinName, "replace"}, new(any)); err != nil && !isBusError(err, "NoSuchUnit") {
+		return fmt.Errorf("%s %s: %w", method, pinName, err)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func cleanUp(t *testing.T) {
 	if err := rt.Settle(ctx); err != nil {
 		t.Error(err)
 	}
-	if left, err := filepath.Glob(filepath.Join(unitDir, "rt-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(unitDir, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left in %s: %v %v", unitDir, left, err)
 	}
 }
