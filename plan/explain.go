@@ -270,7 +270,6 @@ func (p *Planner) headline(c *class, self int32, v *survey) *reason.Reason {
 			s := v.roomiest[d]
 			r := p.lacks(d, s, c.need[d], p.slots.free[d][s], self)
 			r.Args["most"] = v.most[d]
-			c.bestDim, c.best = d, p.slots.free[d][s]
 			return r
 		}
 	}

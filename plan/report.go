@@ -84,6 +84,9 @@ func (p *Planner) placed(m *member, s int32) *reason.Reason {
 
 func (p *Planner) reportNowhere(m *member) {
 	why := m.class.why
+	if why == nil { // The pass ended at its bound: the next one goes on.
+		why = reason.Because(reason.NotScheduled, reason.Args{"unit": m.name})
+	}
 	p.withdrawAlso(m)
 	if m.told == "" && reason.Equal(m.why, why) {
 		return
@@ -132,19 +135,30 @@ func (p *Planner) explainWaiting() {
 		c.explain = false
 		old := c.why
 		c.why = p.explainClass(c, -1).Unplaced
+		c.noteBest()
 		if reason.Equal(old, c.why) {
 			c.why = old
 			if old != nil {
 				continue
 			}
 		}
-		if old != nil && old.Code == c.why.Code && c.queued > retellLimit {
+		if old != nil && c.why != nil && old.Code == c.why.Code && c.queued > retellLimit {
 			continue // Thousands of records for a number that has moved: Explain has today's.
 		}
 		for _, i := range c.queue[c.head:] {
 			if i >= 0 {
 				p.touch(i)
 			}
+		}
+	}
+}
+
+// noteBest remembers the room that the told reason speaks of, so that more room is told too.
+func (c *class) noteBest() {
+	c.bestDim = -1
+	for d, code := range [dims]reason.Code{cpu: reason.NoRoomCPU, memory: reason.NoRoomMemory, disk: reason.NoRoomDisk} {
+		if c.why != nil && c.why.Code == code {
+			c.bestDim, c.best = d, c.why.Int("have")
 		}
 	}
 }
