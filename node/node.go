@@ -64,7 +64,7 @@ type node struct {
 	Config
 	id       string
 	store    store.Store
-	runtime  runtime.Runtime
+	units    runtime.Runtime
 	native   *native.Runtime // Nil with systemd.
 	view     *store.View
 	leading  *store.View // The leader's own.
@@ -116,7 +116,7 @@ func open(ctx context.Context, c Config) (n *node, err error) {
 	if err = n.openRuntime(ctx); err != nil {
 		return n, fmt.Errorf("runtime: %w", err)
 	}
-	n.later("runtime", n.runtime.Close)
+	n.later("runtime", n.units.Close)
 	h, err := history.Open(filepath.Join(n.Data, "history"), c.Log)
 	if err != nil {
 		return n, fmt.Errorf("history: %w", err)
@@ -131,19 +131,33 @@ func (n *node) wire(events *history.Recorder) {
 	n.view = store.NewView(n.Log)
 	n.leading = n.view.Fork()
 	n.leader = leader.New(leader.Config{Store: n.store, View: n.leading, Log: n.Log, Now: time.Now, Seed: 1})
+	sockets := agent.ProcSockets("/proc")
+	record := agent.Measure(agent.Machine{
+		ID: n.id, Name: n.Name, Metadata: n.Metadata, Capacity: n.Capacity, Runtime: n.units.Name(), Types: n.units.Types(),
+		Version: n.Version, DataDir: n.Data,
+	})
 	n.agent = agent.New(agent.Config{
-		Machine: n.id, Store: n.store, View: n.view.Fork(), Runtime: n.runtime,
-		Host: n.host(), Record: n.record(time.Now()), Now: time.Now, Log: n.Log,
+		Machine: n.id, Store: n.store, View: n.view.Fork(), Runtime: n.units, Prober: agent.NewChecks(sockets, n.Log), Sockets: sockets,
+		Host: agent.HostFacts(hostID(n.id)), Record: &record, Now: time.Now, Log: n.Log,
 	})
 	n.api = api.New(api.Config{
-		Store: n.store, View: n.view, Journal: n.runtime, History: events, Explain: n.leader.Explain, Leader: func() string { return n.Name },
+		Store: n.store, View: n.view, Journal: n.units, History: events, Explain: n.leader.Explain, Leader: func() string { return n.Name },
 		Version: n.Version, MachineID: n.id, Now: time.Now, Log: n.Log,
 	})
 }
 
+// hostID is what %m stands for: the machine's own id (machine-id(5)), else the one that it has in the cluster.
+func hostID(id string) string {
+	b, err := os.ReadFile("/etc/machine-id")
+	if own := strings.TrimSpace(string(b)); err == nil && own != "" {
+		return own
+	}
+	return id
+}
+
 // openRuntime takes what the machine has: systemd where it is PID 1, else our own init.
 func (n *node) openRuntime(ctx context.Context) error {
-	kind := n.Config.Runtime
+	kind := n.Runtime
 	if kind == "" || kind == "auto" {
 		kind = "native"
 		if booted() {
@@ -153,14 +167,14 @@ func (n *node) openRuntime(ctx context.Context) error {
 	var err error
 	switch kind {
 	case "systemd":
-		n.runtime, err = systemd.Open(ctx, systemd.Options{Log: n.Log})
+		n.units, err = systemd.Open(ctx, systemd.Options{Log: n.Log})
 	case "native":
 		start := n.Init
 		if len(start) == 0 {
 			start = []string{"/proc/self/exe", native.InitName}
 		}
 		n.native, err = native.Open(ctx, native.Options{Dir: filepath.Join(n.Data, "native"), RunDir: runDir(n.Data, n.id), Init: start, Log: n.Log})
-		n.runtime = n.native
+		n.units = n.native
 	default:
 		return fmt.Errorf("%q is not a runtime: auto, native or systemd", kind)
 	}
@@ -192,13 +206,13 @@ func (n *node) stopUnits(ctx context.Context) error {
 	if n.native != nil {
 		return n.native.Shutdown(ctx)
 	}
-	units, err := n.runtime.List(ctx)
+	units, err := n.units.List(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, u := range units {
-		errs = append(errs, n.runtime.Stop(ctx, u.Name))
+		errs = append(errs, n.units.Stop(ctx, u.Name))
 	}
 	return errors.Join(errs...)
 }
