@@ -98,14 +98,13 @@ func TestInitIsKilled(t *testing.T) {
 	r := open(t)
 	dir := t.TempDir()
 	flag := filepath.Join(dir, "go")
-	if err := unix.Mkfifo(flag, 0o600); err != nil {
-		t.Fatal(err)
+	for _, f := range []string{flag, flag + "2", dir + "/gone"} {
+		if err := unix.Mkfifo(f, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	load(t, r, "a.service", sh("echo one; read x < "+flag+"; echo two; read x < "+flag+"; exit 5", "Restart=no"))
+	load(t, r, "a.service", sh("echo one; read x < "+flag+"; echo two; read x < "+flag+"2; exit 5", "Restart=no"))
 	load(t, r, "gone.service", sh("echo up; read x < "+dir+"/gone; exit 4"))
-	if err := unix.Mkfifo(dir+"/gone", 0o600); err != nil {
-		t.Fatal(err)
-	}
 	load(t, r, "s.service", sh("trap \"echo got-term; exit 0\" TERM; echo up; sleep 1000 & while :; do wait; done"))
 	load(t, r, "d.timer", "[Timer]\nOnCalendar=*-*-* 03:00:00\nUnit=a.service\n")
 	for _, n := range []string{"a.service", "gone.service", "s.service", "d.timer"} {
@@ -135,7 +134,7 @@ func TestInitIsKilled(t *testing.T) {
 	}
 	await(t, r, "d.timer", "waiting", sub("waiting"))
 	// What it took over ends and stops like any other.
-	if err := os.WriteFile(flag, []byte("x\n"), 0); err != nil {
+	if err := os.WriteFile(flag+"2", []byte("x\n"), 0); err != nil {
 		t.Fatal(err)
 	}
 	e := await(t, r, "a.service", "failed", sub("failed"))
@@ -187,7 +186,11 @@ func TestTornStateFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, raw[:len(raw)/2], 0o600); err != nil {
+	torn := filepath.Join(t.TempDir(), "torn")
+	if err := os.WriteFile(torn, raw[:len(raw)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(torn, path); err != nil { // A write in place would tear the file before, too: it may be the same.
 		t.Fatal(err)
 	}
 	if again := await(t, r, "a.service", "running", sub("running")); again.MainPID != e.MainPID {

@@ -71,9 +71,11 @@ func writeState(path string, raw []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(path, path+previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// The old file gets a second name first, so that there is a file under the first one at every moment.
+	if err := os.Remove(path + previous); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	_ = os.Link(path, path+previous) // The first time there is none, and some file systems know no links: then there is one file less.
 	return os.Rename(tmp, path)
 }
 
