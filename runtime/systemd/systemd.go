@@ -8,11 +8,16 @@
 package systemd
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,6 +116,16 @@ func (r *Runtime) readOwnFiles() error {
 	}
 	for name, hash := range files {
 		r.units[name] = &loaded{name: name, hash: hash, news: true, since: timeOf(loadedFile(name))}
+	}
+	// An agent that died between its last Load or Unload and Settle has left PID 1 with an older picture.
+	pin, err := os.ReadFile(filepath.Join(unitDir, pinName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.reload = len(files) > 0
+	case err != nil:
+		return err
+	default:
+		r.reload = len(files) == 0 || !bytes.Equal(pin, pinText(slices.Sorted(maps.Keys(files))))
 	}
 	return nil
 }
