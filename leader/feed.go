@@ -75,7 +75,7 @@ func (l *Leader) build(p *cluster.Picture) {
 func (l *Leader) findGrown(p *cluster.Picture) {
 	on := map[string][]string{}
 	for _, at := range sortedOn(l.held) {
-		if w := p.Units[at.Unit]; w != nil && p.Machines[at.Machine] != nil && !l.held[at].Global {
+		if w := p.Units[at.Unit]; w != nil && p.Machines[at.Machine] != nil {
 			on[at.Machine] = append(on[at.Machine], at.Unit)
 		}
 	}
@@ -95,10 +95,13 @@ func (l *Leader) findGrown(p *cluster.Picture) {
 		})
 		for _, name := range names {
 			at := cluster.On{Machine: id, Unit: name}
-			if free.CPU >= 0 && free.Memory >= 0 && free.Disk >= 0 || p.Units[name].Revision <= l.held[at].Epoch {
+			if free.CPU >= 0 && free.Memory >= 0 && free.Disk >= 0 {
 				break
 			}
 			r := l.request(p, name)
+			if l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch || r == (unit.Resources{}) {
+				continue
+			}
 			free = minus(free, unit.Resources{CPU: -r.CPU, Memory: -r.Memory, Disk: -r.Disk})
 			l.lingers[at] = reason.Because(reason.NotScheduled, reason.Args{"unit": name})
 		}
@@ -265,7 +268,7 @@ func Rests(p *cluster.Picture, w *cluster.Wanted) bool {
 	}
 	for _, id := range p.PlacedOn(w.Name) {
 		s := p.Statuses[cluster.On{Machine: id, Unit: w.Name}]
-		if w.Orders.Start > 0 && (s == nil || s.For < w.Revision) {
+		if s != nil && s.For < w.Revision {
 			return false // Its agent may be starting it by an older wish right now.
 		}
 		if s != nil && s.Active != "" && s.Active != "inactive" && s.Active != "failed" {

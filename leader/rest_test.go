@@ -9,7 +9,7 @@ import (
 
 func (w *world) status(machine, name, active string) {
 	w.write(store.Writer{Role: store.Machine, ID: machine},
-		store.Put(cluster.StatusKey(machine, name), cluster.Status{Unit: name, Machine: machine, Active: active}))
+		store.Put(cluster.StatusKey(machine, name), cluster.Status{Unit: name, Machine: machine, Active: active, For: 1 << 40}))
 }
 
 // A stopped unit gives its room back when it has ended, not when its end was asked for; to start again it needs room.

@@ -316,6 +316,7 @@ func (w *World) round() {
 	w.leaderPass(w.leads)
 	for _, h := range w.hosts {
 		if !h.cut {
+			h.runtime.Down(nil) // A kick, as after the agent's period: the lost ones are found by then.
 			w.agentPass(h)
 		}
 	}
