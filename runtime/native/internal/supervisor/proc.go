@@ -103,7 +103,11 @@ func (in *Init) treeOf(s *service.Service) []int {
 			walk(p.PID)
 		}
 	}
-	for _, pid := range childrenOf(os.Getpid()) {
+	candidates := childrenOf(os.Getpid())
+	if a := in.rt[s.Name]; a != nil && a.adopted {
+		candidates = allPIDs() // Its orphans did not come to us.
+	}
+	for _, pid := range candidates {
 		if _, known := in.children[pid]; !known && s.Invocation != "" && hasEnv(pid, "INVOCATION_ID="+s.Invocation) {
 			walk(pid)
 		}
@@ -128,4 +132,19 @@ func envOf(pid int, key string) string {
 		}
 	}
 	return ""
+}
+
+// allPIDs lists every process of the machine.
+func allPIDs() []int {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var out []int
+	for _, n := range names {
+		if pid, err := strconv.Atoi(n.Name()); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
 }
