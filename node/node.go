@@ -167,7 +167,7 @@ func (n *node) openRuntime(ctx context.Context) error {
 	var err error
 	switch kind {
 	case "systemd":
-		n.units, err = systemd.Open(ctx, systemd.Options{Log: n.Log})
+		n.units, err = systemd.Open(ctx, systemd.Options{Log: n.Log, Host: agent.HostFacts(hostID(n.id))})
 	case "native":
 		start := n.Init
 		if len(start) == 0 {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Bytes writes a size as people do: 512M, 1.5G, 100K; powers of 1024 as in systemd.
+// Bytes writes a size as people do: 512M, 1.5G, 100K; powers of 1024 as in systemd. It is never more than what it says:
+// the digit behind the point is cut, so that a size that is told to fit does fit.
 func Bytes(n int64) string {
 	if n < 0 {
 		return "-" + Bytes(-n)
@@ -18,7 +19,11 @@ func Bytes(n int64) string {
 	}{{1 << 40, "T"}, {1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}}
 	for _, u := range units {
 		if n >= u.size {
-			return trim(float64(n)/float64(u.size)) + u.name
+			whole, tenths := n/u.size, n%u.size*10/u.size
+			if tenths == 0 {
+				return strconv.FormatInt(whole, 10) + u.name
+			}
+			return fmt.Sprintf("%d.%d%s", whole, tenths, u.name)
 		}
 	}
 	return strconv.FormatInt(n, 10) + "B"
@@ -50,4 +55,15 @@ func Span(ms int64) string {
 // trim writes one digit behind the point, or none when it is zero.
 func trim(f float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0")
+}
+
+// Times writes a count as people say it: once, twice, 5 times.
+func Times(n int64) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
 }

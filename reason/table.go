@@ -113,7 +113,7 @@ var unknown = &Entry{
 }
 
 // say makes a sentence from a format in which {key} stands for an argument as text,
-// {key|bytes}, {key|cpu} and {key|span} for an argument as an amount.
+// {key|bytes}, {key|cpu} and {key|span} and {key|times} for an argument as an amount.
 func say(format string) func(*Reason) string {
 	return func(r *Reason) string {
 		var b strings.Builder
@@ -133,6 +133,8 @@ func say(format string) func(*Reason) string {
 				b.WriteString(CPU(r.Int(key)))
 			case "span":
 				b.WriteString(Span(r.Int(key)))
+			case "times":
+				b.WriteString(Times(r.Int(key)))
 			default:
 				b.WriteString(r.Str(key))
 			}
@@ -350,14 +352,14 @@ func table() []Entry {
 		{Code: NotReady, Scope: ScopeUnit, Cure: Transient, Short: "not ready", Args: []string{"check", "error"},
 			Doc: "Running, but its port or health check has not answered well yet.", sentence: say("{check} has not answered well yet: {error}")},
 		{Code: Unhealthy, Scope: ScopeUnit, Cure: Permanent, Short: "unhealthy", Args: []string{"check", "error", "times"},
-			Doc: "Running, but its health check fails repeatedly.", sentence: say("{check}: {error}, {times} times in a row"), hint: say("argosy journal UNIT")},
+			Doc: "Running, but its health check fails repeatedly.", sentence: say("{check}: {error}, {times|times} in a row"), hint: say("argosy journal UNIT")},
 		{Code: OOMKilled, Scope: ScopeUnit, Cure: Permanent, Short: "out of memory", Args: []string{"limit", "kills", "peak?", "request?"},
 			Doc: "The kernel killed it at its memory limit: counted in the cgroup's own oom_kill counter, never guessed from exit code 137.",
 			sentence: func(r *Reason) string {
 				if r.Int("limit") <= 0 {
-					return say("killed because the machine was out of memory, {kills} times")(r)
+					return say("killed because the machine was out of memory, {kills|times}")(r)
 				}
-				s := say("killed at MemoryMax={limit|bytes}, {kills} times")(r)
+				s := say("killed at MemoryMax={limit|bytes}, {kills|times}")(r)
 				if r.Int("peak") > 0 {
 					s += say(", peak {peak|bytes}")(r)
 				}
@@ -392,7 +394,7 @@ func table() []Entry {
 		{Code: CrashLoop, Scope: ScopeUnit, Cure: Permanent, Short: "crash loop", Args: []string{"count", "window", "last", "limit?"},
 			Doc: "It ended 3 times and more within 60 s, or reached its StartLimitBurst=.",
 			sentence: func(r *Reason) string {
-				s := say("ended {count} times in {window|span}; last: {last}")(r)
+				s := say("ended {count|times} in {window|span}; last: {last}")(r)
 				if r.Str("limit") != "" {
 					s += say("; given up ({limit})")(r)
 				}
