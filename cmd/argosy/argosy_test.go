@@ -324,7 +324,7 @@ func TestUsage(t *testing.T) {
 		code int
 		want string
 	}{
-		{"strat web", exitUsage, `did you mean "start"?`},
+		{"stratt web", exitUsage, `did you mean "start"?`},
 		{"list-unit", exitUsage, `did you mean "list-units"?`},
 		{"machines", exitUsage, `did you mean "list-machines"?`},
 		{"start --tiemout 3s web", exitUsage, "did you mean --timeout?"},
@@ -391,10 +391,15 @@ func TestActiveWordsAreHonest(t *testing.T) {
 		a    cluster.Answer
 		want string
 	}{
-		{answered("x", cluster.Healthy, true, nil), "active"}, {answered("x", cluster.CrashLooping, true, crash()), "failed"},
-		{answered("x", cluster.BackingOff, false, nil), "activating"}, {answered("x", cluster.Unplaced, true, nil), "failed"},
-		{answered("x", cluster.Stopped, true, nil), "inactive"}, {answered("x", cluster.Lost, false, nil), "unknown"},
-		{oneshot, "active"}, {cluster.Answer{State: cluster.FinishedOK}, "inactive"}, {answered("x", cluster.Draining, false, nil), "deactivating"},
+		{answered("x", cluster.Healthy, true, nil), "active"},
+		{answered("x", cluster.CrashLooping, true, crash()), "failed"},
+		{answered("x", cluster.BackingOff, false, nil), "activating"},
+		{answered("x", cluster.Unplaced, true, nil), "failed"},
+		{answered("x", cluster.Stopped, true, nil), "inactive"},
+		{answered("x", cluster.Lost, false, nil), "unknown"},
+		{oneshot, "active"},
+		{cluster.Answer{State: cluster.FinishedOK}, "inactive"},
+		{answered("x", cluster.Draining, false, nil), "deactivating"},
 	} {
 		if got := activeWord(tc.a); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.a.State, got, tc.want)
@@ -467,7 +472,9 @@ func TestParseSince(t *testing.T) {
 		in   string
 		want time.Time
 	}{
-		{"10min", testNow.Add(-10 * time.Minute)}, {"2h ago", testNow.Add(-2 * time.Hour)}, {"14:02", time.Date(2026, 11, 22, 14, 2, 0, 0, time.UTC)},
+		{"10min", testNow.Add(-10 * time.Minute)},
+		{"2h ago", testNow.Add(-2 * time.Hour)},
+		{"14:02", time.Date(2026, 11, 22, 14, 2, 0, 0, time.UTC)},
 		{"2026-11-21 10:00:01", time.Date(2026, 11, 21, 10, 0, 1, 0, time.UTC)},
 	} {
 		got, err := parseSince(tc.in, testNow)

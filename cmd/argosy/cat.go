@@ -22,7 +22,7 @@ systemctl cat does. --canonical prints what Argosy made of it: the one file that
 		exits: []int{exitOK, exitUsage, exitNoUnit, exitUnreachable},
 	}.command()
 	c.Flags().BoolVar(&canonical, "canonical", false, "the file as it is run: drop-ins merged, nothing unread")
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
 		d, err := a.connect()

@@ -64,7 +64,7 @@ func (i interrupted) Error() string { return i.signal.String() }
 
 // codeOf gives the exit code of a reason that came as an error.
 func codeOf(r *reason.Reason) int {
-	switch r.Code {
+	switch r.Code { //nolint:exhaustive // Every other code is a failure.
 	case reason.UnitInvalid:
 		return exitInvalid
 	case reason.NameInvalid, reason.TemplateOnly, reason.TooLarge, reason.BadRequest:
@@ -94,7 +94,7 @@ func reasonsOf(err error) []*reason.Reason {
 	var out []*reason.Reason
 	var walk func(error)
 	walk = func(e error) {
-		switch v := e.(type) {
+		switch v := e.(type) { //nolint:errorlint // It walks the whole tree itself: errors.As would stop at the first.
 		case *reason.Reason:
 			for _, o := range out {
 				if reason.Equal(o, v) {

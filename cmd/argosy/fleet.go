@@ -200,8 +200,10 @@ func (f *fleetctl) replaceFlags(c *cobra.Command) *cobra.Command {
 }
 
 func (f *fleetctl) notHere(name, hint string) *cobra.Command {
-	return &cobra.Command{Use: name, Short: "Not supported by Argosy", Args: cobra.ArbitraryArgs, DisableFlagParsing: true,
-		RunE: func(*cobra.Command, []string) error { return usagef(hint, "%s is not supported", name) }}
+	return &cobra.Command{
+		Use: name, Short: "Not supported by Argosy", Args: cobra.ArbitraryArgs, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error { return usagef(hint, "%s is not supported", name) },
+	}
 }
 
 // machine is one machine of the cluster; the list is asked for once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -193,14 +194,16 @@ func (f *fleetctl) cat() *cobra.Command {
 
 // verify told, in fleet, whether a unit was signed. Nothing is signed any more: the file is checked.
 func (f *fleetctl) verify() *cobra.Command {
-	c := f.app.verifyCommand()
+	c := f.verifyCommand()
 	c.Short = "Check unit files"
 	return c
 }
 
 func (f *fleetctl) version() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version and exit", Args: cobra.ArbitraryArgs,
-		RunE: func(*cobra.Command, []string) error { return f.print("fleetctl version " + version) }}
+	return &cobra.Command{
+		Use: "version", Short: "Print the version and exit", Args: cobra.ArbitraryArgs,
+		RunE: func(*cobra.Command, []string) error { return f.print("fleetctl version " + version) },
+	}
 }
 
 // list makes a list verb with fleet's flags.
@@ -299,12 +302,7 @@ func (f *fleetctl) listUnits() *cobra.Command {
 }
 
 func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }
 
 func (f *fleetctl) unitStateRow(ctx context.Context, d door, u cluster.Answer, st cluster.Status, hash string, cols []string) []string {

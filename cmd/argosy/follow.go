@@ -271,7 +271,7 @@ func (f *follower) outcome(end error, now time.Time) outcome {
 			o.met = append(o.met, an)
 		case show.Missed:
 			o.missed = append(o.missed, an)
-		default:
+		case show.Pending:
 			o.open = append(o.open, an)
 		}
 	}

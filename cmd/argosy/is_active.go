@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"argosy.dev/argosy/cluster"
@@ -25,6 +27,7 @@ func activeWord(a cluster.Answer) string {
 		}
 	case cluster.Lost:
 		return "unknown"
+	case cluster.Stopped:
 	}
 	return "inactive"
 }
@@ -40,7 +43,7 @@ type activity struct {
 // activityCommand makes is-active and is-failed: a word per unit, and a code for scripts.
 func (a *app) activityCommand(d doc, verdict func(words []string) int) *cobra.Command {
 	c := d.command()
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cl, err := a.connect()
@@ -105,10 +108,8 @@ starts, waits or backs off is activating; a finished one is inactive unless Rema
   argosy is-active -q 'web@*'`,
 		exits: []int{exitOK, exitUsage, exitNotActive, exitUnreachable},
 	}, func(words []string) int {
-		for _, w := range words {
-			if w == "active" {
-				return exitOK
-			}
+		if slices.Contains(words, "active") {
+			return exitOK
 		}
 		return exitNotActive
 	})
@@ -124,10 +125,8 @@ A unit that crash-loops, fails its check or has no room has failed, too.`,
   argosy is-failed 'web@*' && argosy why 'web@*'`,
 		exits: []int{exitOK, exitFailed, exitUsage, exitUnreachable},
 	}, func(words []string) int {
-		for _, w := range words {
-			if w == "failed" {
-				return exitOK
-			}
+		if slices.Contains(words, "failed") {
+			return exitOK
 		}
 		return exitFailed
 	})

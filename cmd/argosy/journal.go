@@ -48,7 +48,7 @@ Without -n, -f and --since it is the last 100 lines of each unit; -n 0 shows all
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with new lines until ctrl-c")
 	f.BoolVar(&q.Previous, "previous", false, "lines of the run before the present one")
 	f.StringVar(&since, "since", "", "only lines since a time: 10min, 2h, 14:02, 2026-11-22 14:02:07")
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if since != "" {

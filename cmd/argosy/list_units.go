@@ -91,7 +91,7 @@ argosy list-unit-files lists everything that the cluster knows.`,
 		if err != nil {
 			return err
 		}
-		if err := knownStates(states); err != nil {
+		if err = knownStates(states); err != nil {
 			return err
 		}
 		d, err := a.connect()
@@ -156,12 +156,7 @@ func inStates(u cluster.Answer, states []string) bool {
 	if len(states) == 0 {
 		return true
 	}
-	for _, s := range states {
-		if string(u.State) == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(states, string(u.State))
 }
 
 func (a *app) unitRow(u cluster.Answer, cols []string, full bool) []show.Cell {

@@ -25,7 +25,7 @@ told as a warning. A unit that the cluster has with another text keeps it, unles
   argosy submit web@.service --replace`,
 		exits: []int{exitOK, exitUsage, exitNoUnitToAct, exitInvalid, exitGuard, exitUnreachable, exitNotAllowed},
 	}.command()
-	c.Args = atLeast(1, "a file")
+	c.Args = atLeastOne("a file")
 	o.replaceFlag(c)
 	o.expectFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -53,7 +53,7 @@ is started.`,
   argosy load web@{1..3}`,
 		exits: []int{exitOK, exitFailed, exitUsage, exitNoUnitToAct, exitInvalid, exitNoRoom, exitGuard, exitUnreachable, exitNotAllowed, exitTimeout, exitInterrupted},
 	}.command()
-	c.Args = atLeast(1, "a unit or a file")
+	c.Args = atLeastOne("a unit or a file")
 	o.waitFlags(c)
 	o.replaceFlag(c)
 	c.ValidArgsFunction = a.completeUnitsAndFiles
@@ -96,7 +96,7 @@ stop them afterwards.`,
   argosy destroy web@10
   argosy destroy 'web@*' web@.service`, exits: actExits(),
 	}.command()
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	o.waitFlags(c)
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {

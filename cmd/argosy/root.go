@@ -195,10 +195,10 @@ func (d doc) command() *cobra.Command {
 	return &cobra.Command{Use: d.use, Short: d.short, Long: long, Example: strings.Trim(d.example, "\n"), DisableFlagsInUseLine: true}
 }
 
-// atLeast asks for units, in words.
-func atLeast(n int, what string) cobra.PositionalArgs {
+// atLeastOne asks for units, in words.
+func atLeastOne(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) < n {
+		if len(args) == 0 {
 			return usagef("argosy help "+c.Name()+" shows examples", "%s needs %s", c.Name(), what)
 		}
 		return nil

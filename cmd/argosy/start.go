@@ -31,7 +31,7 @@ ctrl-c detaches: the cluster goes on, and argosy says how to follow and how to u
   argosy start web -o json               # the verdict as one object`,
 		exits: []int{exitOK, exitFailed, exitUsage, exitNoUnitToAct, exitInvalid, exitNoRoom, exitGuard, exitUnreachable, exitNotAllowed, exitTimeout, exitInterrupted},
 	}.command()
-	c.Args = atLeast(1, "a unit or a file")
+	c.Args = atLeastOne("a unit or a file")
 	o.waitFlags(c)
 	o.replaceFlag(c)
 	c.ValidArgsFunction = a.completeUnitsAndFiles

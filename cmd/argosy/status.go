@@ -100,7 +100,7 @@ func (a *app) look(ctx context.Context, d door) (overviewOut, error) {
 
 // inTrouble tells whether a unit needs somebody.
 func inTrouble(u cluster.Answer) bool {
-	switch u.State {
+	switch u.State { //nolint:exhaustive // The others need nobody.
 	case cluster.Failed, cluster.Failing, cluster.CrashLooping, cluster.Unhealthy, cluster.Unplaced, cluster.Lost, cluster.BackingOff:
 		return u.Desired != cluster.Inactive || u.State == cluster.Lost
 	}
@@ -187,8 +187,12 @@ func (a *app) troubleTable(s show.Style, o overviewOut, width int) []string {
 			machine = s.Dash()
 		}
 		t.Rows = append(t.Rows, []show.Cell{
-			{Text: mark, Tone: tone}, {Text: show.Name(u.Unit)}, {Text: machine}, {Text: short, Tone: tone},
-			{Text: ago(a.now(), u.Since), Tone: show.Faint}, {Text: u.Message},
+			{Text: mark, Tone: tone},
+			{Text: show.Name(u.Unit)},
+			{Text: machine},
+			{Text: short, Tone: tone},
+			{Text: ago(a.now(), u.Since), Tone: show.Faint},
+			{Text: u.Message},
 		})
 	}
 	lines := t.Lines(s, max(width-2, 0), false)

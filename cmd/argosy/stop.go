@@ -40,7 +40,7 @@ func (a *app) onUnits(ctx context.Context, o *order, args []string, change wire.
 func (a *app) actCommand(d doc, o *order, change wire.Change) *cobra.Command {
 	d.exits = actExits()
 	c := d.command()
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error { return a.onUnits(c.Context(), o, args, change) }
 	return c
@@ -103,7 +103,7 @@ The signal is a name (TERM, SIGUSR1) or a number.`,
   argosy kill 'web@*' --signal 9`,
 		exits: []int{exitOK, exitUsage, exitNoUnitToAct, exitUnreachable, exitNotAllowed},
 	}.command()
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.Flags().StringVarP(&name, "signal", "s", name, "the signal: a name or a number")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {

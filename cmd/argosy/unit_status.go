@@ -190,19 +190,20 @@ func machineLine(an cluster.Answer, machines []wire.MachineDetail) string {
 	if an.Machine == "" {
 		return ""
 	}
-	text := show.Clean(an.Machine)
+	var text strings.Builder
+	text.WriteString(show.Clean(an.Machine))
 	for _, m := range machines {
 		if m.ID != an.MachineID {
 			continue
 		}
 		if m.Address != "" {
-			text += " (" + show.Clean(m.Address) + ")"
+			text.WriteString(" (" + show.Clean(m.Address) + ")")
 		}
 		if m.Runtime != "" {
-			text += ", " + m.Runtime + " runtime"
+			text.WriteString(", " + m.Runtime + " runtime")
 		}
 	}
-	return text
+	return text.String()
 }
 
 func processLine(st cluster.Status) string {

@@ -47,7 +47,7 @@ is changed. A directory means the unit files in it.`,
 		exits: []int{exitOK, exitUsage, exitInvalid, exitNoRoom},
 	}.command()
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask the cluster")
-	c.Args = atLeast(1, "a file")
+	c.Args = atLeastOne("a file")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		files, err := a.filesToVerify(args)
 		if err != nil {
@@ -126,7 +126,7 @@ func (a *app) verifyFile(arg string) *verified {
 		v.faults(err)
 		return v
 	}
-	if err := v.local.check(v.Name); err != nil {
+	if err = v.local.check(v.Name); err != nil {
 		v.faults(err)
 		return v
 	}

@@ -25,7 +25,7 @@ machine; the last events; what it wrote last; and what can be done. It works lat
   argosy why web@4 -o json`,
 		exits: []int{exitOK, exitUsage, exitNoUnit, exitUnreachable},
 	}.command()
-	c.Args = atLeast(1, "a unit")
+	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
 		d, err := a.connect()

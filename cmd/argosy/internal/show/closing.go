@@ -165,8 +165,9 @@ func candidates(s Style, width int, r *reason.Reason) []string {
 
 // refusal says shorter than the reason's sentence what one machine lacks: the machine's name is already there.
 func refusal(r *reason.Reason) string {
-	amount, what := reason.Bytes, ""
-	switch r.Code {
+	amount := reason.Bytes
+	var what string
+	switch r.Code { //nolint:exhaustive // Every other code has its own sentence.
 	case reason.NoRoomMemory:
 		what = "memory"
 	case reason.NoRoomDisk:

@@ -93,7 +93,7 @@ func (p *Progress) Counts() (met, missed, pending int) {
 			met++
 		case Missed:
 			missed++
-		default:
+		case Pending:
 			pending++
 		}
 	}
@@ -263,7 +263,7 @@ func stateWord(a cluster.Answer) string {
 	case a.Reason == nil:
 		return string(a.State)
 	}
-	switch a.State {
+	switch a.State { //nolint:exhaustive // The others are their own best word.
 	case cluster.Failed, cluster.Failing, cluster.Unplaced, cluster.Unhealthy, cluster.CrashLooping:
 		return a.Reason.Short()
 	}
@@ -287,7 +287,7 @@ func present(a cluster.Answer) string {
 	if a.Reason == nil {
 		return Clean(a.Message)
 	}
-	switch a.Reason.Code {
+	switch a.Reason.Code { //nolint:exhaustive // Every other sentence stays true.
 	case reason.BackingOff:
 		tries := ""
 		if a.Status != nil && a.Status.Tries > 0 {

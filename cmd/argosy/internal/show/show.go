@@ -79,6 +79,7 @@ func (s Style) Mark(st cluster.State) (string, Tone) {
 		return s.sign("◌", "."), Busy
 	case cluster.BackingOff, cluster.Lost:
 		return "!", Busy
+	case cluster.Failed, cluster.Failing, cluster.CrashLooping, cluster.Unhealthy, cluster.Unplaced:
 	}
 	return s.Cross(), Bad
 }

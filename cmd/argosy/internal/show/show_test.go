@@ -117,8 +117,14 @@ func TestNames(t *testing.T) {
 
 func TestTimes(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{Took(1940 * time.Millisecond), "1.9s"}, {Took(9999 * time.Millisecond), "10.0s"}, {Took(14 * time.Second), "14s"}, {Took(125 * time.Second), "2min 5s"},
-		{Ago(6 * time.Minute), "6min"}, {Ago(26 * time.Hour), "1d 2h"}, {Ago(-time.Second), "0s"}, {Elapsed(1950 * time.Millisecond), "+1.9s"},
+		{Took(1940 * time.Millisecond), "1.9s"},
+		{Took(9999 * time.Millisecond), "10.0s"},
+		{Took(14 * time.Second), "14s"},
+		{Took(125 * time.Second), "2min 5s"},
+		{Ago(6 * time.Minute), "6min"},
+		{Ago(26 * time.Hour), "1d 2h"},
+		{Ago(-time.Second), "0s"},
+		{Elapsed(1950 * time.Millisecond), "+1.9s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %s, want %s", c.got, c.want)
@@ -272,8 +278,10 @@ func TestClosingGroupsWhatFailsAlike(t *testing.T) {
 }
 
 func TestClosingOfATimeout(t *testing.T) {
-	c := Close{Good: "healthy", Wanted: 2, Met: 1, Took: 5 * time.Minute, End: "no verdict about the others within 5min",
-		Pending: []cluster.Answer{answer("slow", "m1", cluster.Starting, reason.Because(reason.Starting, reason.Args{"step": "ExecStartPre="}))}}
+	c := Close{
+		Good: "healthy", Wanted: 2, Met: 1, Took: 5 * time.Minute, End: "no verdict about the others within 5min",
+		Pending: []cluster.Answer{answer("slow", "m1", cluster.Starting, reason.Because(reason.Starting, reason.Args{"step": "ExecStartPre="}))},
+	}
 	golden(t, "closing-timeout", c.Lines(Style{}, 80))
 }
 

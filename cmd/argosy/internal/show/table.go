@@ -33,7 +33,7 @@ func (t *Table) Lines(s Style, width int, legend bool) []string {
 	}
 	for _, r := range t.Rows {
 		for i := range min(len(r), len(widths)) {
-			widths[i] = max(widths[i], Width(cellText(s, r[i])))
+			widths[i] = max(widths[i], Width(cellText(r[i])))
 		}
 	}
 	var out []string
@@ -50,7 +50,7 @@ func (t *Table) Lines(s Style, width int, legend bool) []string {
 	return out
 }
 
-func cellText(s Style, c Cell) string {
+func cellText(c Cell) string {
 	if c.Text == "" {
 		return "-"
 	}
@@ -61,7 +61,7 @@ func row(s Style, cells []Cell, widths []int, width int) string {
 	var b strings.Builder
 	used := 0
 	for i, c := range cells {
-		text := cellText(s, c)
+		text := cellText(c)
 		last := i == len(cells)-1
 		if last {
 			if width > 0 && used+Width(text) > width {
