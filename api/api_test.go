@@ -37,8 +37,10 @@ func TestStory(t *testing.T) {
 		t.Fatalf("the first answers are %+v", got)
 	}
 	for _, n := range []string{"web@1.service", "web@2.service"} {
-		h.write(lead, store.Put(cluster.PlacementKey(m1, n), cluster.Placement{Unit: n, Machine: m1, Epoch: 1, At: at,
-			Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1})}))
+		h.write(lead, store.Put(cluster.PlacementKey(m1, n), cluster.Placement{
+			Unit: n, Machine: m1, Epoch: 1, At: at,
+			Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1}),
+		}))
 	}
 	h.status("web@1.service", resp.Revision, cluster.Healthy, reason.Because(reason.Healthy, nil))
 	h.status("web@2.service", resp.Revision, cluster.Failed, reason.Because(reason.ExecNotFound, reason.Args{"path": "/bin/slep"}))

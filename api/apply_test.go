@@ -84,8 +84,11 @@ func TestApplyRules(t *testing.T) {
 func TestApplyIsAllOrNothing(t *testing.T) {
 	h := start(t)
 	_, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "good.service", Text: text(sleepUnit)}, {Name: "none.service", Restart: true}, {Name: "bad", Text: text(sleepUnit)},
-		{Name: "f.service", Text: text("[Service]\nType=oneshot\nExecStart=bad/path\nExecStop=bad/path\n")}}})
+		{Name: "good.service", Text: text(sleepUnit)},
+		{Name: "none.service", Restart: true},
+		{Name: "bad", Text: text(sleepUnit)},
+		{Name: "f.service", Text: text("[Service]\nType=oneshot\nExecStart=bad/path\nExecStop=bad/path\n")},
+	}})
 	var codes []string
 	for e := range unwrapped(err) {
 		codes = append(codes, string(e.Code))
@@ -122,7 +125,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 	h.machine()
 	big := sleepUnit + "MemoryMax=600M\n"
 	resp, err := h.client.Apply(deadline(t), wire.ApplyRequest{DryRun: true, Changes: []wire.Change{
-		{Name: "t@.service", Text: &big}, {Name: "t@1.service", Desired: cluster.Launched}, {Name: "t@2.service", Desired: cluster.Launched}}})
+		{Name: "t@.service", Text: &big}, {Name: "t@1.service", Desired: cluster.Launched}, {Name: "t@2.service", Desired: cluster.Launched},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 		t.Error("a dry run has changed something")
 	}
 	v, err := h.client.Verify(deadline(t), wire.VerifyRequest{Units: []wire.VerifyUnit{
-		{Name: "a.service", Text: big}, {Name: "b.service", Text: big}, {Name: "c.service", Text: "[Service]\nExecStart=x/y\nWrong=1\n"}, {Name: "d.service", Text: "[Service]\nExecStart=/x\nWrong=1\n"}}})
+		{Name: "a.service", Text: big}, {Name: "b.service", Text: big}, {Name: "c.service", Text: "[Service]\nExecStart=x/y\nWrong=1\n"}, {Name: "d.service", Text: "[Service]\nExecStart=/x\nWrong=1\n"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,10 @@ func (h *harness) running(name string) {
 	h.t.Helper()
 	lead := leads(h.store)
 	rev := h.apply(wire.Change{Name: name, Text: text(sleepUnit + "MemoryMax=100M\n[X-Argosy]\nCPURequest=0.5\n"), Desired: cluster.Launched}).Revision
-	h.write(lead, store.Put(cluster.PlacementKey(m1, name), cluster.Placement{Unit: name, Machine: m1, Epoch: 1, At: at,
-		Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1})}))
+	h.write(lead, store.Put(cluster.PlacementKey(m1, name), cluster.Placement{
+		Unit: name, Machine: m1, Epoch: 1, At: at,
+		Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1}),
+	}))
 	h.seen(h.status(name, rev, cluster.Healthy, reason.Because(reason.Healthy, nil)))
 }
 

@@ -95,8 +95,10 @@ func (a *API) statesOf(name, machine string) []fleetState {
 				(machine != "" && on.Machine != machine && cluster.ShortID(on.Machine) != machine) {
 				continue
 			}
-			states = append(states, fleetState{Name: on.Unit, MachineID: on.Machine,
-				SystemdLoadState: s.Load, SystemdActiveState: s.Active, SystemdSubState: s.Sub})
+			states = append(states, fleetState{
+				Name: on.Unit, MachineID: on.Machine,
+				SystemdLoadState: s.Load, SystemdActiveState: s.Active, SystemdSubState: s.Sub,
+			})
 		}
 	})
 	slices.SortFunc(states, func(a, b fleetState) int {
@@ -246,8 +248,10 @@ func fleetRoutes() []route {
 	table := []route{
 		{method: "GET", path: "/units", id: "fleetUnits", summary: "fleet: units", params: []param{token}, answer: fleetUnitPage{}, also: []int{400}, handle: (*API).fleetUnits},
 		{method: "GET", path: "/units/{name}", id: "fleetUnit", summary: "fleet: one unit", params: name, answer: fleetUnit{}, also: []int{404}, handle: (*API).fleetGetUnit},
-		{method: "PUT", path: "/units/{name}", id: "fleetPutUnit", summary: "fleet: create, replace, or set the desired state", params: name, body: fleetUnit{},
-			status: 201, also: []int{204, 400, 409, 415}, write: true, handle: (*API).fleetPutUnit},
+		{
+			method: "PUT", path: "/units/{name}", id: "fleetPutUnit", summary: "fleet: create, replace, or set the desired state", params: name, body: fleetUnit{},
+			status: 201, also: []int{204, 400, 409, 415}, write: true, handle: (*API).fleetPutUnit,
+		},
 		{method: "DELETE", path: "/units/{name}", id: "fleetDeleteUnit", summary: "fleet: destroy a unit", params: name, status: 204, also: []int{404}, write: true, handle: (*API).fleetDeleteUnit},
 		{method: "GET", path: "/state", id: "fleetStates", summary: "fleet: states of units", params: filters, answer: fleetStatePage{}, also: []int{400}, handle: (*API).fleetStates},
 		{method: "GET", path: "/state/{name}", id: "fleetState", summary: "fleet: state of one unit", params: name, answer: fleetState{}, handle: (*API).fleetGetState},

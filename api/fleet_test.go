@@ -97,7 +97,8 @@ func TestFleetWords(t *testing.T) {
 	h.machine()
 	lead := leads(h.store)
 	resp, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "a.service", Text: text("# kept\n" + sleepUnit), Desired: cluster.Launched}, {Name: "g.service", Text: text(sleepUnit + "[X-Fleet]\nGlobal=true\n"), Desired: cluster.Launched}}})
+		{Name: "a.service", Text: text("# kept\n" + sleepUnit), Desired: cluster.Launched}, {Name: "g.service", Text: text(sleepUnit + "[X-Fleet]\nGlobal=true\n"), Desired: cluster.Launched},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,9 +135,7 @@ func (h *harness) write(by store.Writer, changes ...store.Change) int64 {
 	return rev
 }
 
-var (
-	agent = store.Writer{Role: store.Machine, ID: m1}
-)
+var agent = store.Writer{Role: store.Machine, ID: m1}
 
 // leads makes a leader.
 func leads(s *memory.Store) store.Writer {
@@ -150,15 +148,19 @@ func leads(s *memory.Store) store.Writer {
 
 // machine brings up m1.
 func (h *harness) machine() {
-	h.write(agent, store.Put(cluster.MachineKey(m1), cluster.Machine{ID: m1, Name: "m1", Address: "10.0.0.1", Runtime: "fake", Types: []string{"service", "timer"},
-		Metadata: map[string]string{"zone": "a"}, Capacity: unit.Resources{CPU: 2000, Memory: 1 << 30, Disk: 1 << 30}, At: at}),
+	h.write(agent, store.Put(cluster.MachineKey(m1), cluster.Machine{
+		ID: m1, Name: "m1", Address: "10.0.0.1", Runtime: "fake", Types: []string{"service", "timer"},
+		Metadata: map[string]string{"zone": "a"}, Capacity: unit.Resources{CPU: 2000, Memory: 1 << 30, Disk: 1 << 30}, At: at,
+	}),
 		store.Put(cluster.AliveKey(m1), struct{}{}))
 }
 
 // status says what m1's agent says of a unit that the leader has placed there.
 func (h *harness) status(name string, revision int64, state cluster.State, r *reason.Reason) int64 {
-	return h.write(agent, store.Put(cluster.StatusKey(m1, name), cluster.Status{Unit: name, Machine: m1, Epoch: 1, State: state, Reason: r, Since: at,
-		For: revision, Load: "loaded", Active: "active", Sub: "running"}))
+	return h.write(agent, store.Put(cluster.StatusKey(m1, name), cluster.Status{
+		Unit: name, Machine: m1, Epoch: 1, State: state, Reason: r, Since: at,
+		For: revision, Load: "loaded", Active: "active", Sub: "running",
+	}))
 }
 
 func deadline(t *testing.T) context.Context {

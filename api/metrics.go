@@ -23,8 +23,10 @@ type metrics struct {
 func newMetrics(a *API) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "argosy_api_requests_total", Help: "Requests answered, by call and HTTP status."}, []string{"call", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "argosy_api_request_duration_seconds", Help: "Time to answer, streams left out.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10}}, []string{"call"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "argosy_api_request_duration_seconds", Help: "Time to answer, streams left out.",
+			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10},
+		}, []string{"call"}),
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, &collector{a}} {
 		if err := a.Metrics.Register(c); err != nil {

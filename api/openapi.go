@@ -32,9 +32,11 @@ func openAPI(routes []route) []byte {
 	}
 	doc := object{
 		"openapi": "3.1.0",
-		"info": object{"title": "Argosy", "version": apiVersion,
+		"info": object{
+			"title": "Argosy", "version": apiVersion,
 			"description": "Units in, placement, running, reasons out. Times are RFC 3339, sizes bytes, cpu thousandths of a core, durations nanoseconds. " +
-				"Errors are problem+json with a reason code of docs/reasons.md; codes and fields are added, never renamed."},
+				"Errors are problem+json with a reason code of docs/reasons.md; codes and fields are added, never renamed.",
+		},
 		"paths":      paths,
 		"components": object{"schemas": s.out},
 	}

@@ -24,8 +24,10 @@ func told(a cluster.Answer, r *reason.Reason) cluster.Answer {
 }
 
 func instance(n int, machine string, state cluster.State, r *reason.Reason) cluster.Answer {
-	return told(cluster.Answer{Unit: fmt.Sprintf("web@%d.service", n), Desired: cluster.Launched, State: state, Machine: machine, MachineID: machine,
-		Since: whyNow.Add(-6 * time.Minute), Status: &cluster.Status{Tries: 4}}, r)
+	return told(cluster.Answer{
+		Unit: fmt.Sprintf("web@%d.service", n), Desired: cluster.Launched, State: state, Machine: machine, MachineID: machine,
+		Since: whyNow.Add(-6 * time.Minute), Status: &cluster.Status{Tries: 4},
+	}, r)
 }
 
 func event(seq int64, ago time.Duration, kind wire.EventKind, name, message string, from, to cluster.State) wire.Event {
@@ -50,16 +52,22 @@ func whyCases() map[string]whyInput {
 	}
 	wishes[0].Who, wishes[1].Who, wishes[2].Who = "anna", "bob", "carl"
 	return map[string]whyInput{
-		"1 the machine": {answer: instance(4, "m2", cluster.Failed, missing),
+		"1 the machine": {
+			answer:     instance(4, "m2", cluster.Failed, missing),
 			siblings:   []cluster.Answer{instance(1, "m1", cluster.Healthy, healthy), instance(2, "m3", cluster.Healthy, healthy)},
 			neighbours: []cluster.Answer{told(cluster.Answer{Unit: "x.service", Desired: cluster.Launched, State: cluster.Failed, Machine: "m2", MachineID: "m2"}, missing)},
 			placed:     reason.Because(reason.Placed, reason.Args{"machine": "m2", "candidates": 3}),
 			candidates: []reason.Candidate{{Machine: "m4", Because: []*reason.Reason{reason.Because(reason.MachineCordoned, reason.Args{"machine": "m4"}), room}}},
-			events:     story, wishes: wishes},
-		"2 every instance": {answer: instance(1, "m1", cluster.CrashLooping, loop), siblings: []cluster.Answer{instance(2, "m2", cluster.CrashLooping, loop), instance(3, "m1", cluster.CrashLooping, loop)},
-			log: []string{"listening", "Error: Cannot find module './config'"}},
-		"3 no room": {answer: told(cluster.Answer{Unit: "web@10.service", Desired: cluster.Launched, State: cluster.Unplaced, Final: true, Since: whyNow.Add(-time.Minute)}, room),
-			placed: room, candidates: []reason.Candidate{{Machine: "m1", Because: []*reason.Reason{room}}}},
+			events:     story, wishes: wishes,
+		},
+		"2 every instance": {
+			answer: instance(1, "m1", cluster.CrashLooping, loop), siblings: []cluster.Answer{instance(2, "m2", cluster.CrashLooping, loop), instance(3, "m1", cluster.CrashLooping, loop)},
+			log: []string{"listening", "Error: Cannot find module './config'"},
+		},
+		"3 no room": {
+			answer: told(cluster.Answer{Unit: "web@10.service", Desired: cluster.Launched, State: cluster.Unplaced, Final: true, Since: whyNow.Add(-time.Minute)}, room),
+			placed: room, candidates: []reason.Candidate{{Machine: "m1", Because: []*reason.Reason{room}}},
+		},
 		"4 healthy, was not": {answer: instance(1, "m1", cluster.Healthy, healthy), events: []wire.Event{event(1, time.Hour, wire.EventState, "web@1.service", "", cluster.Starting, cluster.BackingOff)}},
 		"5 healthy, always":  {answer: instance(1, "m1", cluster.Healthy, healthy)},
 		"6 never started":    {answer: told(cluster.Answer{Unit: "a.service", Desired: cluster.Inactive, State: cluster.Stopped, Final: true}, reason.Because(reason.NotStarted, nil))},
