@@ -413,8 +413,12 @@ func (e *Expr) check() error {
 		from, to int
 		fromEnd  bool
 	}{
-		{"year", e.year, firstYear, lastYear, false}, {"month", e.month, 1, 12, false}, {"day", e.day, 1, 31, e.fromEnd},
-		{"hour", e.hour, 0, 23, false}, {"minute", e.minute, 0, 59, false}, {"second", e.micros, 0, 60*second - 1, false},
+		{"year", e.year, firstYear, lastYear, false},
+		{"month", e.month, 1, 12, false},
+		{"day", e.day, 1, 31, e.fromEnd},
+		{"hour", e.hour, 0, 23, false},
+		{"minute", e.minute, 0, 59, false},
+		{"second", e.micros, 0, 60*second - 1, false},
 	}
 	for _, p := range parts {
 		to := p.to
