@@ -278,13 +278,17 @@ func TestRecorderOverRestart(t *testing.T) {
 // TestRecorderThinsOut: a unit that changes all the time cannot push the others out of the history.
 func TestRecorderThinsOut(t *testing.T) {
 	s := newScene(t, t.TempDir())
-	s.view.Load(store.Picture{Revision: 1, Entries: []store.Entry{s.entry(cluster.MachineKey(m), cluster.Machine{ID: m, Name: "m1"}), s.entry(cluster.AliveKey(m), 1),
+	s.view.Load(store.Picture{Revision: 1, Entries: []store.Entry{
+		s.entry(cluster.MachineKey(m), cluster.Machine{ID: m, Name: "m1"}), s.entry(cluster.AliveKey(m), 1),
 		s.entry(cluster.UnitKey("a.service"), cluster.Wanted{Name: "a.service", Desired: cluster.Launched}),
-		s.entry(cluster.PlacementKey(m, "a.service"), cluster.Placement{Unit: "a.service", Machine: m})}})
+		s.entry(cluster.PlacementKey(m, "a.service"), cluster.Placement{Unit: "a.service", Machine: m}),
+	}})
 	s.look()
 	for i := range 1000 {
-		s.apply(cluster.StatusKey(m, "a.service"), cluster.Status{Unit: "a.service", Machine: m, For: 1000, State: []cluster.State{cluster.Starting, cluster.BackingOff}[i%2],
-			Reason: reason.Because(reason.Starting, nil)})
+		s.apply(cluster.StatusKey(m, "a.service"), cluster.Status{
+			Unit: "a.service", Machine: m, For: 1000, State: []cluster.State{cluster.Starting, cluster.BackingOff}[i%2],
+			Reason: reason.Because(reason.Starting, nil),
+		})
 	}
 	events, _, _, err := s.rec.Since(0, "", 10000)
 	if err != nil {

@@ -194,8 +194,10 @@ func differences(a, b *cluster.Wanted) []string {
 		word string
 		is   bool
 	}{
-		{"restart", a.Orders.Restart != b.Orders.Restart}, {"reload", a.Orders.Reload != b.Orders.Reload},
-		{"kill", a.Orders.Kill != b.Orders.Kill}, {"run now", a.Orders.Trigger != b.Orders.Trigger},
+		{"restart", a.Orders.Restart != b.Orders.Restart},
+		{"reload", a.Orders.Reload != b.Orders.Reload},
+		{"kill", a.Orders.Kill != b.Orders.Kill},
+		{"run now", a.Orders.Trigger != b.Orders.Trigger},
 	} {
 		if o.is {
 			out = append(out, o.word)
