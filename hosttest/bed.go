@@ -114,8 +114,10 @@ func (b *bed) start(rootfs string, o Options) error {
 		"BED_INIT="+initScript, "BED_CGROUPS="+strings.Join(b.cgroups, " "))
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.ExtraFiles = []*os.File{life}
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true,
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC}
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
+	}
 	return b.cmd.Start()
 }
 

@@ -48,18 +48,24 @@ const httpGet = "GET / HTTP/1.0\r\n\r\n"
 func daemons() []daemon {
 	return []daemon{
 		{unit: "redis-server.service", kind: unit.TypeNotify, addr: "127.0.0.1:6379", ask: "PING\r\n", want: "+PONG"},
-		{unit: "redis-server@two.service", kind: unit.TypeNotify, addr: "127.0.0.1:6380", ask: "PING\r\n", want: "+PONG",
-			files: map[string]string{"/etc/redis/redis-two.conf": "bind 127.0.0.1\nport 6380\ndir /var/lib/redis\npidfile /run/redis-two/redis-server.pid\n"}},
+		{
+			unit: "redis-server@two.service", kind: unit.TypeNotify, addr: "127.0.0.1:6380", ask: "PING\r\n", want: "+PONG",
+			files: map[string]string{"/etc/redis/redis-two.conf": "bind 127.0.0.1\nport 6380\ndir /var/lib/redis\npidfile /run/redis-two/redis-server.pid\n"},
+		},
 		{unit: "nginx.service", kind: unit.TypeForking, addr: "127.0.0.1:80", ask: httpGet, want: "200 OK"},
 		{unit: "memcached.service", kind: unit.TypeSimple, addr: "127.0.0.1:11211", ask: "stats\r\n", want: "STAT pid"},
-		{unit: "haproxy.service", kind: unit.TypeNotify, addr: "127.0.0.1:8081", ask: httpGet, want: "200 OK",
-			files: map[string]string{"/etc/haproxy/haproxy.cfg": "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nfrontend test\n bind 127.0.0.1:8081\n http-request return status 200\n"}},
+		{
+			unit: "haproxy.service", kind: unit.TypeNotify, addr: "127.0.0.1:8081", ask: httpGet, want: "200 OK",
+			files: map[string]string{"/etc/haproxy/haproxy.cfg": "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nfrontend test\n bind 127.0.0.1:8081\n http-request return status 200\n"},
+		},
 		{unit: "mosquitto.service", kind: unit.TypeNotify, addr: "127.0.0.1:1883", ask: mqttConnect, want: "\x20\x02\x00\x00"},
 		{unit: "ssh.service", kind: unit.TypeNotify, addr: "127.0.0.1:22", want: "SSH-2.0-"},
 		{unit: "apache2.service", kind: unit.TypeForking, addr: "127.0.0.1:80", ask: httpGet, want: "200 OK"},
 		{unit: "lighttpd.service", kind: unit.TypeSimple, addr: "127.0.0.1:80", ask: httpGet, want: "200 OK"},
-		{unit: "rsync.service", kind: unit.TypeSimple, addr: "127.0.0.1:873", want: "@RSYNCD:",
-			files: map[string]string{"/etc/rsyncd.conf": "[test]\npath = /srv\n"}},
+		{
+			unit: "rsync.service", kind: unit.TypeSimple, addr: "127.0.0.1:873", want: "@RSYNCD:",
+			files: map[string]string{"/etc/rsyncd.conf": "[test]\npath = /srv\n"},
+		},
 	}
 }
 
