@@ -141,9 +141,23 @@ func TestUnknownCodeOfANewerPeer(t *testing.T) {
 
 func TestAmounts(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{Bytes(512 << 20), "512M"}, {Bytes(3 << 29), "1.5G"}, {Bytes(100), "100B"}, {Bytes(-1 << 20), "-1M"},
-		{Bytes(512<<20 - 1), "511.9M"}, {Times(1), "once"}, {Times(2), "twice"}, {Times(3), "3 times"}, {CPU(1500), "1.5"}, {CPU(10), "0.01"}, {CPU(2000), "2"}, {CPU(0), "0"},
-		{Span(800), "800ms"}, {Span(2500), "2.5s"}, {Span(240000), "4min"}, {Span(3 * 3600000), "3h"}, {Span(50 * 3600000), "2.1 days"},
+		{Bytes(512 << 20), "512M"},
+		{Bytes(3 << 29), "1.5G"},
+		{Bytes(100), "100B"},
+		{Bytes(-1 << 20), "-1M"},
+		{Bytes(512<<20 - 1), "511.9M"},
+		{Times(1), "once"},
+		{Times(2), "twice"},
+		{Times(3), "3 times"},
+		{CPU(1500), "1.5"},
+		{CPU(10), "0.01"},
+		{CPU(2000), "2"},
+		{CPU(0), "0"},
+		{Span(800), "800ms"},
+		{Span(2500), "2.5s"},
+		{Span(240000), "4min"},
+		{Span(3 * 3600000), "3h"},
+		{Span(50 * 3600000), "2.1 days"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %s, want %s", c.got, c.want)
