@@ -12,10 +12,11 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
-	"golang.org/x/sys/unix"
 )
 
 // link is the connection to the init process. When it breaks, the next call makes a new one, and a new init process

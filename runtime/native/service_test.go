@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
-	"golang.org/x/sys/unix"
 )
 
 func stop(t *testing.T, r *Runtime, name string) {

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/runtime"
-	"golang.org/x/sys/unix"
 )
 
 // agentEnv makes the test binary act as an agent that starts units and is killed.

@@ -474,7 +474,9 @@ func timerNext(s *suite) {
 	s.load(service, OneshotOK)
 	s.load(timer, TimerDaily)
 	s.start(timer)
-	e := s.waitFor(timer, "waiting", func(e cluster.Evidence) bool { return e.Active == "active" && e.Sub == "waiting" && !e.NextElapse.IsZero() })
+	e := s.waitFor(timer, "waiting", func(e cluster.Evidence) bool {
+		return e.Active == "active" && e.Sub == "waiting" && !e.NextElapse.IsZero()
+	})
 	if next := e.NextElapse.Local(); next.Hour() != 3 || next.Minute() != 0 {
 		s.Errorf("next run %s, want 03:00 local time", next)
 	}

@@ -95,8 +95,13 @@ func verifyService(u *unit.Unit, p props) error {
 		property string
 		want     []unit.Command
 	}{
-		{"ExecCondition", s.ExecCondition}, {"ExecStartPre", s.ExecStartPre}, {"ExecStart", s.ExecStart}, {"ExecStartPost", s.ExecStartPost},
-		{"ExecReload", s.ExecReload}, {"ExecStop", s.ExecStop}, {"ExecStopPost", s.ExecStopPost},
+		{"ExecCondition", s.ExecCondition},
+		{"ExecStartPre", s.ExecStartPre},
+		{"ExecStart", s.ExecStart},
+		{"ExecStartPost", s.ExecStartPost},
+		{"ExecReload", s.ExecReload},
+		{"ExecStop", s.ExecStop},
+		{"ExecStopPost", s.ExecStopPost},
 	} {
 		if err := verifyCommands(e.property, e.want, p.value(e.property+"Ex")); err != nil {
 			return err

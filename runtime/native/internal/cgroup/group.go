@@ -13,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"argosy.dev/argosy/unit"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/unit"
 )
 
 // Machine is where this machine's groups are made.

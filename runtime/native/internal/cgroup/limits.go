@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"argosy.dev/argosy/unit"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/unit"
 )
 
 // period is the time over which CPUQuota= is counted, in microseconds; systemd's too.

@@ -23,7 +23,8 @@ func TestKnobs(t *testing.T) {
 			func(dir string) *Machine {
 				return &Machine{unified: dir, v2: map[string]bool{memory: true, cpu: true, pids: true}}
 			},
-			map[string]string{"memory.max": "67108864", "memory.high": "max", "pids.max": "10", "cpu.max": "150000 100000", "cpu.weight": "50"}, nil,
+			map[string]string{"memory.max": "67108864", "memory.high": "max", "pids.max": "10", "cpu.max": "150000 100000", "cpu.weight": "50"},
+			nil,
 		},
 		"v1": {
 			func(dir string) *Machine {

@@ -30,18 +30,20 @@ func newWorld() *world {
 	return w
 }
 
-func (w *world) Now() time.Time                                         { return w.now }
-func (w *world) NewInvocation() string                                  { w.next++; return fmt.Sprint(w.next) }
-func (w *world) Prepare(*service.Service) *reason.Reason                { return nil }
-func (w *world) Empty(s *service.Service) bool                          { return w.live[s.Name] == 0 }
-func (w *world) PIDFile(*service.Service) (int, error)                  { return 0, errors.New("none") }
-func (w *world) Guess(*service.Service) (int, bool)                     { return 0, false }
-func (w *world) Say(*service.Service, string)                           {}
-func (w *world) Down(*service.Service, bool)                            {}
-func (w *world) Again(s *service.Service)                               { w.e.Again(s.Name) }
-func (w *world) Dirty(*Unit)                                            {}
-func (w *world) Note(*Unit, string)                                     {}
-func (w *world) Booted() time.Time                                      { return w.now.Add(-time.Hour) }
+func (w *world) Now() time.Time                          { return w.now }
+func (w *world) NewInvocation() string                   { w.next++; return fmt.Sprint(w.next) }
+func (w *world) Prepare(*service.Service) *reason.Reason { return nil }
+func (w *world) Empty(s *service.Service) bool           { return w.live[s.Name] == 0 }
+
+func (w *world) PIDFile(*service.Service) (int, error) { return 0, errors.New("none") }
+func (w *world) Guess(*service.Service) (int, bool)    { return 0, false }
+func (w *world) Say(*service.Service, string)          {}
+func (w *world) Down(*service.Service, bool)           {}
+func (w *world) Again(s *service.Service)              { w.e.Again(s.Name) }
+func (w *world) Dirty(*Unit)                           {}
+func (w *world) Note(*Unit, string)                    {}
+func (w *world) Booted() time.Time                     { return w.now.Add(-time.Hour) }
+
 func (w *world) Began() time.Time                                       { return w.now.Add(-time.Minute) }
 func (w *world) Stamp(u *Unit) time.Time                                { return w.stamps[u.Name] }
 func (w *world) SetStamp(u *Unit, at time.Time)                         { w.stamps[u.Name] = at }

@@ -15,8 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"argosy.dev/argosy/cluster"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/cluster"
 )
 
 // The bounds of one unit's journal.

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"os"
 
-	"argosy.dev/argosy/cluster"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/cluster"
 )
 
 // Stream gives the selected lines, and with follow what comes after them until ctx ends. The channel is closed at the end.

@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"argosy.dev/argosy/unit"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/unit"
 )
 
 // State is systemd's sub-state of a service.

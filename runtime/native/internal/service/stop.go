@@ -3,8 +3,9 @@ package service
 import (
 	"time"
 
-	"argosy.dev/argosy/unit"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/unit"
 )
 
 // Stop ends the service because somebody asked; Restart= does not count then.

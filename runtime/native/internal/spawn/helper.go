@@ -11,8 +11,9 @@ import (
 	"strings"
 	"syscall"
 
-	"argosy.dev/argosy/reason"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/reason"
 )
 
 // systemd's exit statuses for what fails between fork and exec.

@@ -7,12 +7,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/runtime/native/internal/cgroup"
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/journal"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
-	"golang.org/x/sys/unix"
 )
 
 // attached is what the init process holds open for one unit.

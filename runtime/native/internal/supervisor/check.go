@@ -10,11 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/account"
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // Check evaluates Condition…= and Assert…= (systemd.unit(5)): all plain ones have to hold, and one of the triggering

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // maxCredential is systemd's bound on one credential.

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // Bases are the folders below which RuntimeDirectory= and its like are made (systemd.exec(5), table 2).
@@ -75,7 +76,8 @@ func (in *Init) directories(x *unit.Exec, id identity) ([]string, *spawn.Failure
 			}
 			if err != nil {
 				return nil, &spawn.Failure{Status: k.status, Reason: reason.Because(reason.SetupFailed, reason.Args{
-					"step": "make " + filepath.Join(k.base, n), "status": k.status, "error": err.Error()})}
+					"step": "make " + filepath.Join(k.base, n), "status": k.status, "error": err.Error(),
+				})}
 			}
 			paths = append(paths, p)
 		}
@@ -104,7 +106,8 @@ func (in *Init) links(x *unit.Exec) *spawn.Failure {
 			}
 			if err != nil && !errors.Is(err, fs.ErrExist) {
 				return &spawn.Failure{Status: k.status, Reason: reason.Because(reason.SetupFailed, reason.Args{
-					"step": k.key + "=" + rest, "status": k.status, "error": err.Error()})}
+					"step": k.key + "=" + rest, "status": k.status, "error": err.Error(),
+				})}
 			}
 		}
 	}

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // Now is the time.

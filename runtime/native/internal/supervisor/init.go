@@ -20,13 +20,14 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/runtime/native/internal/cgroup"
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/journal"
 	"argosy.dev/argosy/runtime/native/internal/poll"
 	"argosy.dev/argosy/runtime/native/internal/proto"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
-	"golang.org/x/sys/unix"
 )
 
 // ReadyFD is where the init process tells its starter that it can be talked to: "ready", or what went wrong.
@@ -125,8 +126,10 @@ func run(args []string, log *slog.Logger, ready io.WriteCloser) error {
 		return err
 	}
 	in.same = *replaced
-	in.args = []string{"-dir", *dir, "-run-dir", *runDir, "-runtime-base", bases.Runtime, "-state-base", bases.State,
-		"-cache-base", bases.Cache, "-logs-base", bases.Logs, "-config-base", bases.Config}
+	in.args = []string{
+		"-dir", *dir, "-run-dir", *runDir, "-runtime-base", bases.Runtime, "-state-base", bases.State,
+		"-cache-base", bases.Cache, "-logs-base", bases.Logs, "-config-base", bases.Config,
+	}
 	in.bases, in.began = bases, in.readBegan()
 	defer in.close()
 	l, err := listen(*dir, *listenFD)

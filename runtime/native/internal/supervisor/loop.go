@@ -5,9 +5,10 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/service"
-	"golang.org/x/sys/unix"
 )
 
 // do hands something to the loop; false when the loop has ended.

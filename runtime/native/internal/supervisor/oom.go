@@ -3,8 +3,9 @@ package supervisor
 import (
 	"time"
 
-	"argosy.dev/argosy/runtime/native/internal/service"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/runtime/native/internal/service"
 )
 
 // oomLater is when the counter is looked at once more after an OOM event: it grows when the killed process is chosen.

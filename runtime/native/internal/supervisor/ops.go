@@ -11,10 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // maxName is systemd's bound on a unit's name.

@@ -3,8 +3,9 @@ package supervisor
 import (
 	"unsafe"
 
-	"argosy.dev/argosy/runtime/native/internal/service"
 	"golang.org/x/sys/unix"
+
+	"argosy.dev/argosy/runtime/native/internal/service"
 )
 
 // pidfdInfo is struct pidfd_info of linux/pidfd.h (Linux 6.15 knows the exit code).

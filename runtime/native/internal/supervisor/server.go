@@ -9,9 +9,10 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/proto"
-	"golang.org/x/sys/unix"
 )
 
 // maxReplies bounds what waits for one slow agent; beyond it the connection is closed.

@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime/native/internal/account"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/runtime/native/internal/spawn"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // searchPath is where a bare program name is looked for, and the PATH that services get (systemd.exec(5)).
@@ -247,10 +248,21 @@ type resource struct {
 
 func rlimits() []resource {
 	return []resource{
-		{"AS", unix.RLIMIT_AS}, {"CORE", unix.RLIMIT_CORE}, {"CPU", unix.RLIMIT_CPU}, {"DATA", unix.RLIMIT_DATA},
-		{"FSIZE", unix.RLIMIT_FSIZE}, {"LOCKS", unix.RLIMIT_LOCKS}, {"MEMLOCK", unix.RLIMIT_MEMLOCK},
-		{"MSGQUEUE", unix.RLIMIT_MSGQUEUE}, {"NICE", unix.RLIMIT_NICE}, {"NOFILE", unix.RLIMIT_NOFILE},
-		{"NPROC", unix.RLIMIT_NPROC}, {"RSS", unix.RLIMIT_RSS}, {"RTPRIO", unix.RLIMIT_RTPRIO},
-		{"RTTIME", unix.RLIMIT_RTTIME}, {"SIGPENDING", unix.RLIMIT_SIGPENDING}, {"STACK", unix.RLIMIT_STACK},
+		{"AS", unix.RLIMIT_AS},
+		{"CORE", unix.RLIMIT_CORE},
+		{"CPU", unix.RLIMIT_CPU},
+		{"DATA", unix.RLIMIT_DATA},
+		{"FSIZE", unix.RLIMIT_FSIZE},
+		{"LOCKS", unix.RLIMIT_LOCKS},
+		{"MEMLOCK", unix.RLIMIT_MEMLOCK},
+		{"MSGQUEUE", unix.RLIMIT_MSGQUEUE},
+		{"NICE", unix.RLIMIT_NICE},
+		{"NOFILE", unix.RLIMIT_NOFILE},
+		{"NPROC", unix.RLIMIT_NPROC},
+		{"RSS", unix.RLIMIT_RSS},
+		{"RTPRIO", unix.RLIMIT_RTPRIO},
+		{"RTTIME", unix.RLIMIT_RTTIME},
+		{"SIGPENDING", unix.RLIMIT_SIGPENDING},
+		{"STACK", unix.RLIMIT_STACK},
 	}
 }

@@ -13,10 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/service"
 	"argosy.dev/argosy/unit"
-	"golang.org/x/sys/unix"
 )
 
 // kept is a unit's state file: everything an init process after us needs to go on.
