@@ -18,7 +18,7 @@ func TestStory(t *testing.T) {
 	h.machine()
 	lead := leads(h.store)
 	resp, err := h.client.Apply(ctx, wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "web@.service", Text: text(sleepUnit)},
+		{Name: "web@.service", Text: new(sleepUnit)},
 		{Name: "web@1.service", Desired: cluster.Launched},
 		{Name: "web@2.service", Desired: cluster.Launched},
 	}})
@@ -87,7 +87,7 @@ func collect(t *testing.T, updates <-chan client.Update, done func(wire.WatchEve
 
 func TestJournal(t *testing.T) {
 	h, ctx := start(t), deadline(t)
-	if _, err := h.client.Apply(ctx, wire.ApplyRequest{Changes: []wire.Change{{Name: "a.service", Text: text(sleepUnit)}}}); err != nil {
+	if _, err := h.client.Apply(ctx, wire.ApplyRequest{Changes: []wire.Change{{Name: "a.service", Text: new(sleepUnit)}}}); err != nil {
 		t.Fatal(err)
 	}
 	h.journal.lines = []cluster.Line{{At: at, Unit: "a.service", Text: "one"}, {At: at, Unit: "a.service", Text: "two \x1b[31m\r"}}

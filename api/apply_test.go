@@ -47,17 +47,17 @@ func TestApplyRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := h.apply(wire.Change{Name: "a.service", Text: text("# one\n" + sleepUnit)}); !r.Units[0].Created || !r.Units[0].Changed {
+	if r := h.apply(wire.Change{Name: "a.service", Text: new("# one\n" + sleepUnit)}); !r.Units[0].Created || !r.Units[0].Changed {
 		t.Fatalf("created: %+v", r)
 	}
 	if w := h.wanted("a.service"); w.By != me.Username || w.Desired != cluster.Inactive || w.Orders != (cluster.Orders{}) || !w.At.Equal(at) {
 		t.Errorf("after submit: %+v", w)
 	}
-	again := h.apply(wire.Change{Name: "a.service", Text: text("# one\n" + sleepUnit)})
+	again := h.apply(wire.Change{Name: "a.service", Text: new("# one\n" + sleepUnit)})
 	if u := again.Units[0]; u.Changed || u.Differs || u.Revision != h.wanted("a.service").Revision {
 		t.Errorf("the same again: %+v", u)
 	}
-	if u := h.apply(wire.Change{Name: "a.service", Text: text("# two\n" + sleepUnit)}).Units[0]; u.Changed || u.Differs {
+	if u := h.apply(wire.Change{Name: "a.service", Text: new("# two\n" + sleepUnit)}).Units[0]; u.Changed || u.Differs {
 		t.Errorf("another comment alone is no difference: %+v", u)
 	}
 	other := strings.Replace(sleepUnit, "infinity", "9", 1)
@@ -84,10 +84,10 @@ func TestApplyRules(t *testing.T) {
 func TestApplyIsAllOrNothing(t *testing.T) {
 	h := start(t)
 	_, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "good.service", Text: text(sleepUnit)},
+		{Name: "good.service", Text: new(sleepUnit)},
 		{Name: "none.service", Restart: true},
-		{Name: "bad", Text: text(sleepUnit)},
-		{Name: "f.service", Text: text("[Service]\nType=oneshot\nExecStart=bad/path\nExecStop=bad/path\n")},
+		{Name: "bad", Text: new(sleepUnit)},
+		{Name: "f.service", Text: new("[Service]\nType=oneshot\nExecStart=bad/path\nExecStop=bad/path\n")},
 	}})
 	var codes []string
 	for e := range unwrapped(err) {
@@ -153,7 +153,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 // TestApplyTogether: many callers change the same unit at the same time; no order is lost, and a guard loses cleanly.
 func TestApplyTogether(t *testing.T) {
 	h := start(t)
-	h.apply(wire.Change{Name: "a.service", Text: text(sleepUnit), Desired: cluster.Launched})
+	h.apply(wire.Change{Name: "a.service", Text: new(sleepUnit), Desired: cluster.Launched})
 	const callers, each = 4, 10
 	var wg sync.WaitGroup
 	for range callers {
@@ -174,7 +174,7 @@ func TestApplyTogether(t *testing.T) {
 	won := 0
 	for i := range 5 {
 		wg.Go(func() {
-			_, err := h.client.Put(deadline(t), wire.Change{Name: "a.service", Text: text(sleepUnit + fmt.Sprintf("Nice=%d\n", i))}, &rev)
+			_, err := h.client.Put(deadline(t), wire.Change{Name: "a.service", Text: new(sleepUnit + fmt.Sprintf("Nice=%d\n", i))}, &rev)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -193,7 +193,7 @@ func TestApplyTogether(t *testing.T) {
 // TestStoreTrouble: a store that refuses is told with its own reason and the right status.
 func TestStoreTrouble(t *testing.T) {
 	h := start(t)
-	h.apply(wire.Change{Name: "a.service", Text: text(sleepUnit)})
+	h.apply(wire.Change{Name: "a.service", Text: new(sleepUnit)})
 	var fault memory.Fault
 	var mu sync.Mutex
 	h.store.Inject(func(by store.Writer, _ []store.Change) memory.Fault {

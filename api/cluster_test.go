@@ -15,7 +15,7 @@ import (
 func (h *harness) running(name string) {
 	h.t.Helper()
 	lead := leads(h.store)
-	rev := h.apply(wire.Change{Name: name, Text: text(sleepUnit + "MemoryMax=100M\n[X-Argosy]\nCPURequest=0.5\n"), Desired: cluster.Launched}).Revision
+	rev := h.apply(wire.Change{Name: name, Text: new(sleepUnit + "MemoryMax=100M\n[X-Argosy]\nCPURequest=0.5\n"), Desired: cluster.Launched}).Revision
 	h.write(lead, store.Put(cluster.PlacementKey(m1, name), cluster.Placement{
 		Unit: name, Machine: m1, Epoch: 1, At: at,
 		Reason: reason.Because(reason.Placed, reason.Args{"machine": "m1", "candidates": 1}),
@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 	h := start(t)
 	h.machine()
 	h.running("a.service")
-	h.apply(wire.Change{Name: "b.service", Text: text(sleepUnit)})
+	h.apply(wire.Change{Name: "b.service", Text: new(sleepUnit)})
 	_, _, body := h.do("GET", "/metrics", "")
 	for _, line := range []string{
 		`argosy_build_info{go="`, `argosy_unit_state{state="healthy"} 1`, `argosy_unit_state{state="stopped"} 1`, `argosy_unit_state{state="failed"} 0`,

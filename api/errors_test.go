@@ -49,7 +49,7 @@ func TestErrors(t *testing.T) {
 	h := start(t)
 	h.machine()
 	if _, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "web@.service", Text: text(sleepUnit)}, {Name: "a.service", Text: text(sleepUnit), Desired: cluster.Launched},
+		{Name: "web@.service", Text: new(sleepUnit)}, {Name: "a.service", Text: new(sleepUnit), Desired: cluster.Launched},
 	}}); err != nil {
 		t.Fatal(err)
 	}

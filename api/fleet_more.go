@@ -206,7 +206,7 @@ func (a *API) fleetPatchMachines(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(patches) > 0 {
-		if _, err := a.administer(r.Context(), patches); err != nil {
+		if err := a.administer(r.Context(), patches); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ const sleepOptions = `[{"section":"Service","name":"ExecStart","value":"/bin/sle
 func TestFleetTranscript(t *testing.T) {
 	h := start(t)
 	h.machine()
-	if _, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{{Name: "tmpl@.service", Text: text(sleepUnit)}}}); err != nil {
+	if _, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{{Name: "tmpl@.service", Text: new(sleepUnit)}}}); err != nil {
 		t.Fatal(err)
 	}
 	const u = "/fleet/v1/units/a.service"
@@ -97,7 +97,7 @@ func TestFleetWords(t *testing.T) {
 	h.machine()
 	lead := leads(h.store)
 	resp, err := h.client.Apply(deadline(t), wire.ApplyRequest{Changes: []wire.Change{
-		{Name: "a.service", Text: text("# kept\n" + sleepUnit), Desired: cluster.Launched}, {Name: "g.service", Text: text(sleepUnit + "[X-Fleet]\nGlobal=true\n"), Desired: cluster.Launched},
+		{Name: "a.service", Text: new("# kept\n" + sleepUnit), Desired: cluster.Launched}, {Name: "g.service", Text: new(sleepUnit + "[X-Fleet]\nGlobal=true\n"), Desired: cluster.Launched},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestFleetWords(t *testing.T) {
 // TestFleetPages: every unit comes once over the pages; exactly full pages have no empty one behind them.
 func TestFleetPages(t *testing.T) {
 	h := start(t)
-	changes := []wire.Change{{Name: "w@.service", Text: text(sleepUnit)}}
+	changes := []wire.Change{{Name: "w@.service", Text: new(sleepUnit)}}
 	for i := range 199 {
 		changes = append(changes, wire.Change{Name: fmt.Sprintf("w@%d.service", i)})
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -34,9 +35,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		ad := &admission{before: map[string]*cluster.Wanted{}, total: len(have), who: "fuzz", at: time.Unix(0, 0)}
-		for n, w := range have {
-			ad.before[n] = w
-		}
+		maps.Copy(ad.before, have)
 		if err := ad.admit(req.Changes); err != nil {
 			if p := problemOf(err); p.Status < 400 || p.Detail == "" {
 				t.Errorf("a refusal without words: %+v", p)

@@ -94,7 +94,7 @@ func start(t *testing.T) *harness {
 	var wg sync.WaitGroup
 	wg.Go(func() { view.Run(ctx, h.store, "") })
 	wg.Go(func() { h.api.Loop().Run(ctx) })
-	h.serve(&wg, ctx)
+	h.serve(ctx, &wg)
 	t.Cleanup(func() {
 		h.client.Close()
 		cancel()
@@ -113,7 +113,7 @@ func start(t *testing.T) *harness {
 }
 
 // serve listens until ctx ends.
-func (h *harness) serve(wg *sync.WaitGroup, ctx context.Context) {
+func (h *harness) serve(ctx context.Context, wg *sync.WaitGroup) {
 	l, err := api.Listen(h.socket, api.Group)
 	if err != nil {
 		h.t.Fatal(err)
@@ -171,8 +171,6 @@ func deadline(t *testing.T) context.Context {
 }
 
 const sleepUnit = "[Service]\nExecStart=/bin/sleep infinity\n"
-
-func text(s string) *string { return &s }
 
 // seen waits until the API shows a revision: a watch since it is synced.
 func (h *harness) seen(revision int64) {

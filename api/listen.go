@@ -120,7 +120,7 @@ func removeStale(path string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%s is there and is not a socket: remove it, or choose another --socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	conn, err := net.DialTimeout("unix", path, dialTimeout) //nolint:noctx // It has its deadline.
 	if err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("another argosy answers on %s: stop it, or choose another --socket", path)
@@ -240,6 +240,6 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	if err := s.Shutdown(grace); err != nil {
 		_ = s.Close()
 	}
-	<-done
+	<-done //nolint:errcheck // http.ErrServerClosed: it was told to end.
 	return nil
 }

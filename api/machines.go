@@ -119,7 +119,7 @@ func (a *API) patchMachine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.administer(r.Context(), map[string]wire.MachinePatch{m.ID: patch}); err != nil {
+	if err := a.administer(r.Context(), map[string]wire.MachinePatch{m.ID: patch}); err != nil {
 		return err
 	}
 	if m, err = a.machine(m.ID); err != nil {
@@ -129,13 +129,13 @@ func (a *API) patchMachine(w http.ResponseWriter, r *http.Request) error {
 }
 
 // administer writes down what a person says about machines, all or nothing. Ids need not be known yet, as in fleet.
-func (a *API) administer(ctx context.Context, patches map[string]wire.MachinePatch) (int64, error) {
+func (a *API) administer(ctx context.Context, patches map[string]wire.MachinePatch) error {
 	for try := 1; ; try++ {
 		var changes []store.Change
 		for _, id := range slices.Sorted(maps.Keys(patches)) {
 			c, err := a.adminChange(ctx, id, patches[id])
 			if err != nil {
-				return 0, err
+				return err
 			}
 			changes = append(changes, c)
 		}
@@ -144,12 +144,12 @@ func (a *API) administer(ctx context.Context, patches map[string]wire.MachinePat
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		short, cancel := context.WithTimeout(ctx, shownTimeout)
 		defer cancel()
 		_ = a.hub.wait(short, revision) // As in write.
-		return revision, nil
+		return nil
 	}
 }
 

@@ -218,6 +218,7 @@ func (s schemas) fields(t reflect.Type, properties object, required *[]string) {
 			switch f.Type.Kind() {
 			case reflect.Slice, reflect.Map, reflect.Pointer:
 				schema = object{"anyOf": []object{schema, {"type": "null"}}}
+			default: // No other kind has a nil that JSON shows.
 			}
 		}
 		properties[tag] = schema

@@ -64,8 +64,9 @@ func statusOf(code reason.Code) int {
 		return http.StatusInsufficientStorage
 	case reason.Unsupported:
 		return http.StatusNotImplemented
+	default: // The others tell of a unit's state and are no answer to a request.
+		return http.StatusInternalServerError
 	}
-	return http.StatusInternalServerError
 }
 
 // reasonsOf finds the reasons in an error; what has none becomes internal.

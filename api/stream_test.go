@@ -93,7 +93,7 @@ func TestWatchGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apply(wire.Change{Name: "a.service", Text: text(sleepUnit)}, wire.Change{Name: "b.service", Text: text(sleepUnit)}, wire.Change{Name: "c.service", Text: text(sleepUnit)})
+	apply(wire.Change{Name: "a.service", Text: new(sleepUnit)}, wire.Change{Name: "b.service", Text: new(sleepUnit)}, wire.Change{Name: "c.service", Text: new(sleepUnit)})
 	watching, stop := context.WithCancel(ctx)
 	updates, err := through.Watch(watching, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func TestWatchGoesOn(t *testing.T) {
 		if s := strings.Join(got, ", "); s != "gone b.service, c.service launched" && s != "c.service launched, gone b.service" {
 			t.Fatalf("after the cut: %s", s)
 		}
-		apply(wire.Change{Name: "b.service", Text: text(sleepUnit)}, wire.Change{Name: "c.service", Desired: cluster.Inactive})
+		apply(wire.Change{Name: "b.service", Text: new(sleepUnit)}, wire.Change{Name: "c.service", Desired: cluster.Inactive})
 		collect(t, updates, func(e wire.WatchEvent) bool { return e.Answer != nil && e.Answer.Unit == "c.service" })
 	}
 	stop()

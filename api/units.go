@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -98,7 +99,7 @@ func (a *API) getUnit(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if s := d.Answer.Status; s != nil {
-		d.Warnings = append(d.Warnings[:len(d.Warnings):len(d.Warnings)], s.Warnings...)
+		d.Warnings = append(slices.Clip(d.Warnings), s.Warnings...)
 	}
 	w.Header().Set("ETag", etag(wish.Revision))
 	return writeJSON(w, http.StatusOK, d)

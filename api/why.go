@@ -56,8 +56,9 @@ func isFine(a cluster.Answer) bool {
 	switch a.State {
 	case cluster.Healthy, cluster.FinishedOK, cluster.Stopped:
 		return a.Reason == nil || a.Reason.Cure() == reason.Fine || a.Template
+	default: // On its way, or in trouble.
+		return false
 	}
-	return false
 }
 
 // clock writes a moment as people do: the time, and the day when it is another one.
@@ -149,8 +150,9 @@ func trouble(s cluster.State) bool {
 	switch s {
 	case cluster.Unhealthy, cluster.CrashLooping, cluster.BackingOff, cluster.Failing, cluster.Failed, cluster.Unplaced, cluster.Lost:
 		return true
+	default: // As it was asked to be, or on its way there.
+		return false
 	}
-	return false
 }
 
 // sure tells how a cause is known.
@@ -182,8 +184,9 @@ func sure(r *reason.Reason) string {
 		return "not sure: the machine is silent, what runs there may still run"
 	case reason.CannotStart, reason.Protocol, reason.RuntimeDown:
 		return "the runtime's own words"
+	default: // It says itself how it is known, or is no cause.
+		return ""
 	}
-	return ""
 }
 
 // group counts answers: how many are well, and how many have the same reason as the unit.
@@ -275,7 +278,7 @@ func changed(in whyInput) []string {
 	for _, e := range slices.Backward(in.wishes) {
 		own := e.Unit == in.answer.Unit || (template != "" && e.Unit == template)
 		near := e.At.After(onset.Add(-changedBefore)) && !isFine(in.answer)
-		if e.At.After(onset.Add(time.Second)) || !(own || near) {
+		if e.At.After(onset.Add(time.Second)) || (!own && !near) {
 			continue
 		}
 		if picked = append(picked, e); len(picked) == maxChanged {
@@ -371,6 +374,7 @@ func ran(a cluster.Answer) bool {
 	case reason.ExecNotFound, reason.Permission, reason.ConfigMissing, reason.SecretMissing, reason.UserMissing, reason.GroupMissing, reason.NameTaken,
 		reason.DirectoryMissing, reason.PortTaken, reason.NotTaken, reason.Unsupported, reason.PropertyDiffers, reason.ConditionFailed:
 		return false
+	default: // Whatever else is said of it was seen of a process.
+		return true
 	}
-	return true
 }
