@@ -3,6 +3,7 @@ package calendar
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -37,7 +38,7 @@ func oracle(t *testing.T, base string, exprs []string) map[string][]string {
 	cmd := exec.Command("systemd-analyze", append([]string{"calendar", fmt.Sprintf("--iterations=%d", iterations), "--base-time=" + base + " UTC", "--"}, exprs...)...)
 	cmd.Env = []string{"TZ=UTC", "LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	out, err := cmd.Output()
-	if _, refused := err.(*exec.ExitError); err != nil && !refused {
+	if _, refused := errors.AsType[*exec.ExitError](err); err != nil && !refused {
 		t.Fatal(err)
 	}
 	answers := map[string][]string{}
@@ -255,7 +256,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 
 // FuzzParse: what is taken is written so that it reads back the same, and its next times rise and end.
 func FuzzParse(f *testing.F) {
-	for _, s := range strings.Split(strings.TrimSpace(handwritten), "\n") {
+	for s := range strings.SplitSeq(strings.TrimSpace(handwritten), "\n") {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
