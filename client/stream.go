@@ -47,7 +47,7 @@ func (c *Client) Watch(ctx context.Context, since int64, names ...string) (<-cha
 		q.Set("since", strconv.FormatInt(since, 10))
 	}
 	w := &watch{client: c, query: q, known: map[string]bool{}, out: make(chan Update, watchQueue)}
-	resp, err := w.connect(ctx)
+	resp, err := w.connect(ctx) //nolint:bodyclose // readEvents closes it, in run.
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (w *watch) run(ctx context.Context, resp *http.Response) {
 		}
 		pause = min(2*pause, lastPause)
 		var err error
-		if resp, err = w.connect(ctx); err != nil && !w.goOn(ctx, err) {
+		if resp, err = w.connect(ctx); err != nil && !w.goOn(ctx, err) { //nolint:bodyclose // readEvents closes it.
 			return
 		}
 	}
@@ -169,7 +169,7 @@ func (c *Client) FollowEvents(ctx context.Context, since int64, unit string, f f
 	for first := true; ; first = false {
 		q := eventQuery(since, unit, 0)
 		q.Set("follow", "true")
-		resp, err := c.send(ctx, request{method: http.MethodGet, path: "/v1/events", query: q, header: map[string]string{"Accept": "text/event-stream"}})
+		resp, err := c.send(ctx, request{method: http.MethodGet, path: "/v1/events", query: q, header: map[string]string{"Accept": "text/event-stream"}}) //nolint:bodyclose // readEvents closes it.
 		if err == nil {
 			_ = readEvents(ctx, resp, func(_ string, data []byte) error {
 				var e wire.Event
@@ -216,7 +216,7 @@ func (c *Client) Journal(ctx context.Context, name string, q runtime.JournalQuer
 	r := bufio.NewReader(resp.Body)
 	for {
 		b, err := readLine(r)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
