@@ -297,7 +297,7 @@ func readFile(path string, f func(wire.Event) bool) error {
 	lines := newLines(in)
 	for {
 		line, err := lines.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
