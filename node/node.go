@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,9 +222,9 @@ func (n *node) later(what string, f func() error) { n.closers = append(n.closers
 
 func (n *node) close() error {
 	var errs []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		if err := n.closers[i].close(); err != nil {
-			errs = append(errs, fmt.Errorf("close the %s: %w", n.closers[i].what, err))
+	for _, c := range slices.Backward(n.closers) {
+		if err := c.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the %s: %w", c.what, err))
 		}
 	}
 	n.closers = nil

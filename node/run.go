@@ -39,7 +39,7 @@ func (n *node) run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, n.end())
+	return errors.Join(err, n.end()) //nolint:contextcheck // ctx has ended; what is left to do has its own deadline.
 }
 
 // beat says that this machine is there, for as long as it lives.
