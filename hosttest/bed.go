@@ -82,7 +82,7 @@ func (b *bed) start(rootfs string, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer life.Close()
+	defer func() { _ = life.Close() }() // The bed has its own.
 	b.life = w
 	b.ready, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(b.dir, "notify"), Net: "unixgram"})
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *bed) start(rootfs string, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // The bed has its own.
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // Never fails (crypto/rand).
 	argv := []string{"-c", bedScript, "bed.sh", b.dir, rootfs, b.name, hex.EncodeToString(id), hostAddress}
@@ -108,7 +108,7 @@ func (b *bed) start(rootfs string, o Options) error {
 	if o.Unified {
 		unified = "1"
 	}
-	b.cmd = exec.Command("/bin/sh", argv...)
+	b.cmd = exec.Command("/bin/sh", argv...) //nolint:noctx // It lives until the bed is closed, or its owner ends.
 	b.cmd.Env = append(os.Environ(), "SYSTEMD_SECCOMP=0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network",
 		"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="+unified, "NOTIFY_SOCKET="+filepath.Join(b.dir, "notify"),
 		"BED_INIT="+initScript, "BED_CGROUPS="+strings.Join(b.cgroups, " "))
@@ -166,7 +166,7 @@ func (b *bed) leader() (int, error) {
 		kids, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/children"))
 		for _, k := range kids {
 			text, _ := os.ReadFile(k)
-			for _, f := range strings.Fields(string(text)) {
+			for f := range strings.FieldsSeq(string(text)) {
 				if n, err := strconv.Atoi(f); err == nil {
 					todo = append(todo, n)
 				}

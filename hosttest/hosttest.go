@@ -170,7 +170,7 @@ func (h *Host) Copy(from, to string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Only read.
 	st, err := f.Stat()
 	if err != nil {
 		h.t.Fatal(err)
@@ -224,6 +224,6 @@ func (h *Host) enterNetwork() error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }() // Only read.
 	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
 }

@@ -68,7 +68,7 @@ func buildRoot(ctx context.Context, dir, suite, mirror string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // The command has its own.
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the hosts' root file system (see %s): %w", log.Name(), err)
