@@ -57,8 +57,8 @@ func parseProgram(c unit.Command) Program {
 }
 
 func (p *Program) option(key, value string) {
-	d, _ := time.ParseDuration(value) //nolint:errcheck // not a span: 0
-	n, _ := strconv.Atoi(value)       //nolint:errcheck // not a number: 0
+	d, _ := time.ParseDuration(value) // Not a span: 0.
+	n, _ := strconv.Atoi(value)       // Not a number: 0.
 	text := strings.ReplaceAll(value, "_", " ")
 	switch key {
 	case "after":

@@ -30,7 +30,7 @@ const patience = 30 * time.Second
 // open starts an init process of the test's own and ends it, with everything in it, after the test.
 func open(t *testing.T) *Runtime {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "native-test-")
+	dir, err := os.MkdirTemp("", "native-test-") //nolint:usetesting // t.TempDir is closed to other users, and too long for a socket.
 	if err != nil {
 		t.Fatal(err)
 	}

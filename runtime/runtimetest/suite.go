@@ -327,14 +327,14 @@ func reload(s *suite) {
 	s.start(name)
 	e := s.running(name)
 	s.must("reload", s.rt.Reload(s.ctx, name))
-	s.lines(name, runtime.JournalQuery{Follow: true}, "reloaded")
+	s.awaitLine(name, runtime.JournalQuery{Follow: true}, "reloaded")
 	if n := s.running(name); n.MainPID != e.MainPID {
 		s.Errorf("a reload restarted the unit")
 	}
 }
 
-// lines reads until a line with the text comes.
-func (s *suite) lines(name string, q runtime.JournalQuery, text string) []cluster.Line {
+// awaitLine reads until a line with the text comes.
+func (s *suite) awaitLine(name string, q runtime.JournalQuery, text string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, s.h.Within)
 	defer cancel()
@@ -344,11 +344,10 @@ func (s *suite) lines(name string, q runtime.JournalQuery, text string) []cluste
 	for l := range ch {
 		got = append(got, l)
 		if strings.Contains(l.Text, text) {
-			return got
+			return
 		}
 	}
 	s.Fatalf("%s: no line %q in %+v", name, text, got)
-	return nil
 }
 
 func (s *suite) count(name string, q runtime.JournalQuery, text string) (n int) {
@@ -368,14 +367,14 @@ func journal(s *suite) {
 	s.load(name, Prints)
 	s.start(name)
 	first := s.running(name)
-	s.lines(name, runtime.JournalQuery{Follow: true}, "hello from stdout")
-	s.lines(name, runtime.JournalQuery{Follow: true}, "hello from stderr")
+	s.awaitLine(name, runtime.JournalQuery{Follow: true}, "hello from stdout")
+	s.awaitLine(name, runtime.JournalQuery{Follow: true}, "hello from stderr")
 	s.must("restart", s.rt.Restart(s.ctx, name))
 	second := s.waitFor(name, "running anew", func(e cluster.Evidence) bool {
 		return e.Active == "active" && e.MainPID > 0 && e.Invocation != first.Invocation
 	})
 	for _, text := range []string{"hello from stdout", "hello from stderr"} {
-		s.lines(name, runtime.JournalQuery{Follow: true, Invocation: second.Invocation}, text)
+		s.awaitLine(name, runtime.JournalQuery{Follow: true, Invocation: second.Invocation}, text)
 		if n := s.count(name, runtime.JournalQuery{}, text); n != 2 {
 			s.Errorf("%q %d times in all, want 2", text, n)
 		}
@@ -412,7 +411,7 @@ func journalFollow(s *suite) {
 		}
 	}
 	cancel()
-	for range ch { //nolint:revive // It has to be closed.
+	for range ch { // It has to be closed.
 	}
 }
 

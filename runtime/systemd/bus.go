@@ -147,7 +147,7 @@ func (b *bus) call(ctx context.Context, method string, args []any, answer ...any
 }
 
 func (b *bus) callOn(ctx context.Context, path dbus.ObjectPath, method string, args []any, answer ...any) error {
-	conn, err := b.connection()
+	conn, err := b.connection() //nolint:contextcheck // The connection is everybody's and outlives this call.
 	if err != nil {
 		return err
 	}

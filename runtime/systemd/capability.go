@@ -53,7 +53,7 @@ func capabilitySet(f *unit.File, key string, unset uint64) (set uint64, known bo
 
 func capabilityLine(value string) (set uint64, known bool) {
 	known = true
-	for _, word := range strings.Fields(value) {
+	for word := range strings.FieldsSeq(value) {
 		i := slices.Index(capabilities, strings.ToLower(strings.Trim(word, `"'`)))
 		if i < 0 {
 			known = false

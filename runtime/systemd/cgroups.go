@@ -27,7 +27,7 @@ type cgroups struct {
 func findCgroups() cgroups {
 	c := cgroups{v1: map[string]string{}, v2: map[string]bool{}}
 	if text, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
-		for _, name := range strings.Fields(string(text)) {
+		for name := range strings.FieldsSeq(string(text)) {
 			c.v2[name] = true
 		}
 		return c
@@ -66,7 +66,7 @@ func (c cgroups) notEnforced(u *unit.Unit) []unit.Warning {
 		if !l.set {
 			continue
 		}
-		why := ""
+		var why string
 		switch {
 		case !c.enforces(l.controller):
 			why = "systemd has no writable cgroup controller " + l.controller

@@ -156,7 +156,7 @@ func (r *Runtime) unread(u *loaded, err error) error {
 	return err
 }
 
-// ifaceOf is the D-Bus interface of a unit's own type: Service, Timer, Socket, …
+// ifaceOf is the D-Bus interface of a unit's own type: Service, Timer, Socket and so on.
 func ifaceOf(name string) string {
 	kind := unit.Name(name).Type()
 	return busName + "." + strings.ToUpper(kind[:1]) + kind[1:]

@@ -141,7 +141,7 @@ func (r *Runtime) reloadPID1(ctx context.Context, names []string) error {
 // Unload takes a unit's file away. One that is up is refused: it would run on without an owner.
 func (r *Runtime) Unload(ctx context.Context, name string) error {
 	if _, err := r.find(name); err != nil {
-		return nil //nolint:nilerr // What is not there is unloaded.
+		return nil // What is not there is unloaded.
 	}
 	p, err := r.bus.properties(ctx, name, unitIface)
 	if err != nil && !isBusError(err, "NoSuchUnit") {

@@ -99,7 +99,7 @@ func (w *watcher) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, w.cancel = context.WithCancel(context.Background())
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx)) // Until stop, not until the opening is over.
 	w.wg.Go(func() { w.follow(ctx, cursor) })
 	return nil
 }

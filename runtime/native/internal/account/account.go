@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// ErrUnknown: there is no such user or group.
+// ErrUnknown means that there is no such user or group.
 var ErrUnknown = errors.New("unknown")
 
 // DB is where to look.

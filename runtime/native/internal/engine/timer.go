@@ -140,6 +140,7 @@ func (t *Timer) targetChanged() {
 		if len(d.OnUnitActive)+len(d.OnUnitInactive) > 0 && target != nil && target.Service != nil {
 			t.wait(false)
 		}
+	case TimerDead, TimerElapsed: // It waits for nothing.
 	}
 }
 
@@ -253,5 +254,6 @@ func (t *Timer) Resume() {
 		}
 	case TimerRunning:
 		t.targetChanged()
+	case TimerDead, TimerElapsed: // It waits for nothing.
 	}
 }

@@ -121,6 +121,7 @@ func (s *Service) afterMain(r Result) {
 	case FinalSigterm, FinalSigkill:
 		s.endIfEmpty(r)
 		return
+	case Dead, Condition, StartPre, Exited, Stop, Failed, AutoRestart: // No main process, or ExecStop= goes on.
 	}
 	s.host.Changed(s, s.State) // A control process goes on; its end decides.
 }
@@ -212,6 +213,7 @@ func (s *Service) afterControl(r Result) {
 		s.enterSignal(FinalSigterm, r)
 	case FinalSigterm, FinalSigkill:
 		s.endIfEmpty(r)
+	case Dead, Running, Exited, Failed, AutoRestart: // They have no control process.
 	}
 }
 
@@ -247,6 +249,7 @@ func (s *Service) Emptied() {
 		s.enterStopPost(Success)
 	case FinalSigterm, FinalSigkill:
 		s.enterDead(Success, true)
+	default: // The end of a command decides, or nothing of it runs.
 	}
 }
 

@@ -71,6 +71,7 @@ func (s *Service) notifyMain(v string) {
 	switch s.State {
 	case Start, StartPost, Running, Reload:
 		s.takeMain(pid)
+	default: // Not up, or on its way down: it is too late for another one.
 	}
 }
 
@@ -138,5 +139,6 @@ func (s *Service) watchdogHit() {
 	case StartPost, Running, Reload:
 		s.host.Say(s, fmt.Sprintf("Watchdog timeout (limit %s)!", s.Watchdog))
 		s.enterSignal(StopWatchdog, Watchdog)
+	default: // See watched.
 	}
 }

@@ -133,7 +133,7 @@ func (s *Service) enterStart() {
 		return
 	}
 	s.arm(def.TimeoutStart)
-	ok := false
+	var ok bool
 	if def.Type == unit.TypeForking {
 		ok = s.spawnControl(ExecStart, 0)
 	} else {

@@ -56,6 +56,7 @@ func (s State) Active() string {
 		return Deactivating
 	case Failed:
 		return FailedActive
+	case Dead:
 	}
 	return Inactive
 }
@@ -152,8 +153,9 @@ func cleanSignal(sig int) bool {
 	switch unix.Signal(sig) {
 	case unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // in tells whether an end is in a set of statuses and signals.

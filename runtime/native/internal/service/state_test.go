@@ -76,7 +76,6 @@ type fakeHost struct {
 	now     time.Time
 	next    int
 	live    map[int]bool
-	ignores bool // Processes ignore every signal but SIGKILL.
 	refuse  *reason.Reason
 	pidFile int
 	log     []string

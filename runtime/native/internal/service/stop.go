@@ -24,6 +24,7 @@ func (s *Service) Stop(restart bool) {
 		s.enterSignal(StopSigterm, Success)
 	case Running, Exited:
 		s.enterStop(Success)
+	default: // It is down, or on its way there.
 	}
 }
 
@@ -149,10 +150,10 @@ func (s *Service) enterDead(r Result, mayRestart bool) {
 }
 
 func (s *Service) sayEnd() {
-	switch {
-	case s.Result == Success:
+	switch s.Result {
+	case Success:
 		s.host.Say(s, "Deactivated successfully.")
-	case s.Result == SkipCondition:
+	case SkipCondition:
 		s.host.Say(s, "Skipped due to 'exec-condition'.")
 	default:
 		s.host.Say(s, "Failed with result '"+string(s.Result)+"'.")
@@ -185,6 +186,7 @@ func (s *Service) OOMKilled() {
 		s.enterSignal(StopSigterm, OOMKill)
 	case Running, Exited:
 		s.enterStop(OOMKill)
+	default: // It is down, or on its way there.
 	}
 }
 

@@ -65,6 +65,7 @@ func (s *Service) timedOut() {
 		s.NRestarts++
 		s.host.Say(s, fmt.Sprintf("Scheduled restart job, restart counter is at %d.", s.NRestarts))
 		s.host.Again(s)
+	case Dead, Exited, Failed: // They have no deadline.
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -157,12 +158,7 @@ func groupIs(v string) bool {
 	if err != nil {
 		return false
 	}
-	for _, have := range all {
-		if have == g {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(all, g)
 }
 
 func archIs(v string) bool {

@@ -131,6 +131,7 @@ func (in *Init) emptied() {
 			} else {
 				in.watchRest(u)
 			}
+		default: // See service.Emptied: it means nothing to them.
 		}
 	}
 }

@@ -28,7 +28,7 @@ const (
 // the process was reaped.
 func exitOf(fd int) (service.Ended, bool) {
 	info := pidfdInfo{Mask: pidfdInfoExit}
-	req := uintptr(ioctlReadWrit | ioctlNumber | unsafe.Sizeof(info)<<16)
+	req := ioctlReadWrit | ioctlNumber | unsafe.Sizeof(info)<<16
 	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(unsafe.Pointer(&info)))
 	if e != 0 || info.Mask&pidfdInfoExit == 0 {
 		return service.Ended{Unknown: true}, false
