@@ -189,13 +189,13 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	for _, c := range []ruleCase{
 		{"once", limited, second, auto(ends(1, second, 0, oom)...), nil, want{cluster.BackingOff, reason.BackingOff, false, 0, "killed at MemoryMax=64M"}},
-		{"twice", limited, 3 * second, auto(ends(2, second, second, oom)...), nil, want{cluster.Failing, reason.OOMKilled, true, 0, "killed at MemoryMax=64M, 2 times, peak 64M"}},
+		{"twice", limited, 3 * second, auto(ends(2, second, second, oom)...), nil, want{cluster.Failing, reason.OOMKilled, true, 0, "killed at MemoryMax=64M, twice, peak 64M"}},
 		{"five times is still out of memory", limited, 20 * second, auto(ends(5, second, second, oom)...), nil, want{cluster.Failing, reason.OOMKilled, true, 0, "5 times"}},
 		{"twice, an hour apart", limited, 7300 * second, auto(ends(2, 3600*second, second, oom)...), nil, want{cluster.BackingOff, reason.BackingOff, false, 0, ""}},
 		{"without Restart=", plain, second, down("failed", "failed", "oom-kill", ends(1, second, 0, oom)...), nil, want{cluster.Failed, reason.OOMKilled, true, 0, "the machine was out of memory"}},
 		{"SIGKILL is no proof", limited, second, with(down("failed", "failed", "signal", ends(1, second, 0, cluster.Exit{Signal: 9})...), func(e *cluster.Evidence) { e.MemoryPeak = 64 << 20 }), nil, want{cluster.Failed, reason.Signal, true, 0, "SIGKILL"}},
 		{"nor is 137", limited, second, down("failed", "failed", "exit-code", ends(1, second, 0, cluster.Exit{Status: 137})...), nil, want{cluster.Failed, reason.Exit, true, 0, "exit 137"}},
-		{"137 of a shell, with a kill counted for each run", plain + "MemoryMax=64M\n", 3 * second, with(down("failed", "failed", "start-limit-hit", ends(2, second, second, cluster.Exit{Status: 137})...), func(e *cluster.Evidence) { e.OOMKills = 2 }), nil, want{cluster.Failed, reason.OOMKilled, true, 0, "2 times"}},
+		{"137 of a shell, with a kill counted for each run", plain + "MemoryMax=64M\n", 3 * second, with(down("failed", "failed", "start-limit-hit", ends(2, second, second, cluster.Exit{Status: 137})...), func(e *cluster.Evidence) { e.OOMKills = 2 }), nil, want{cluster.Failed, reason.OOMKilled, true, 0, "twice"}},
 		{"and without", plain + "MemoryMax=64M\n", 3 * second, with(down("failed", "failed", "start-limit-hit", ends(2, second, second, cluster.Exit{Status: 137})...), func(e *cluster.Evidence) { e.OOMKills = 1 }), nil, want{cluster.Failed, reason.CrashLoop, true, 0, "137"}},
 		{"a limit in percent", plain + "MemoryMax=50%\n", second, down("failed", "failed", "oom-kill", ends(1, second, 0, oom)...), func(in *Input) { in.Memory = 8 << 30 }, want{cluster.Failed, reason.OOMKilled, true, 0, "MemoryMax=4G"}},
 	} {

@@ -301,7 +301,8 @@ func (in Input) memoryMax() int64 {
 	case !m.Set || m.Percent == 0 && m.Value == unit.Infinity:
 		return 0
 	case m.Percent > 0:
-		return in.Memory / 10000 * int64(m.Percent)
+		whole, rest := in.Memory/10000, in.Memory%10000 // Apart, so that nothing is lost and nothing overflows.
+		return whole*int64(m.Percent) + rest*int64(m.Percent)/10000
 	}
 	return m.Value
 }
