@@ -284,6 +284,36 @@ func TestLingerEndsWhereItIsPlacedOrStopped(t *testing.T) {
 	w.check(map[string]string{"a.service": "m2"})
 }
 
+// A lost machine is promised too much, as a text there has grown: another leader leaves it so until it is back.
+func TestAnotherLeaderLeavesALostMachineAlone(t *testing.T) {
+	w := newWorld(t)
+	w.machine("m1", gib)
+	w.want("a.service", text("600M"), cluster.Launched)
+	w.want("b.service", text("300M"), cluster.Launched)
+	w.settle()
+	w.silent("m1")
+	w.settle()
+	w.now = w.now.Add(time.Hour)
+	w.settle()
+	w.want("b.service", text("700M"), cluster.Launched)
+	w.settle()
+	where := map[string]string{"a.service": "m1", "b.service": "m1"}
+	w.check(where)
+	for range 2 {
+		w.lead("m2")
+		w.settle()
+		w.check(where)
+		w.now = w.now.Add(time.Hour)
+		w.settle()
+		w.check(where)
+	}
+	w.machine("m1", gib) // It is back, and has room for one.
+	w.settle()
+	if a, b := w.is("a.service"), w.is("b.service"); a+b != "m1"+string(reason.NoRoomMemory) && b+a != "m1"+string(reason.NoRoomMemory) {
+		t.Errorf("a is on %q and b on %q, want one on m1", a, b)
+	}
+}
+
 func TestStaleAndLostWritesBreakTheChainOnly(t *testing.T) {
 	for _, fault := range []memory.Fault{memory.Stale, memory.LostRequest, memory.LostAnswer, memory.Full} {
 		t.Run(fmt.Sprint(fault), func(t *testing.T) {

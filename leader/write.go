@@ -158,7 +158,7 @@ func (l *Leader) elsewhere(c plan.Change, drop []cluster.On) []cluster.On {
 	}
 	for on := range l.lingers {
 		if on.Unit == c.Unit && on.Machine != c.Machine && !slices.Contains(drop, on) {
-			if c.Machine == "" && c.Reason != nil && l.isDown[on.Machine] && l.wanted[c.Unit] {
+			if c.Machine == "" && c.Reason != nil && l.silent(on.Machine) && l.wanted[c.Unit] {
 				l.lingers[on] = c.Reason
 				continue
 			}
@@ -167,6 +167,13 @@ func (l *Leader) elsewhere(c plan.Change, drop []cluster.On) []cluster.On {
 	}
 	slices.SortFunc(drop, func(a, b cluster.On) int { return strings.Compare(a.Machine, b.Machine) })
 	return drop
+}
+
+// silent: it gives no sign of life, or did not when last looked. Nothing is withdrawn from it for lack of room alone: a
+// leader that is new gives it its time anew, and would undo what the one before it was content with.
+func (l *Leader) silent(machine string) bool {
+	_, silent := l.down[machine]
+	return silent || l.isDown[machine]
 }
 
 func (l *Leader) come(e *edit, c plan.Change) {
@@ -214,7 +221,7 @@ func (l *Leader) stopLingering(changed map[string]bool) []edit {
 			delete(l.lingers, on)
 			continue
 		}
-		if l.isDown[on.Machine] && l.wanted[on.Unit] || changed[on.Unit] {
+		if l.silent(on.Machine) && l.wanted[on.Unit] || changed[on.Unit] {
 			continue
 		}
 		delete(l.lingers, on)
