@@ -176,7 +176,7 @@ func sure(r *reason.Reason) string {
 		return "sure: measured"
 	case reason.NoRoom, reason.NoRoomMemory, reason.NoRoomCPU, reason.NoRoomDisk, reason.NoRoomPort:
 		return "sure: added up from what is promised on each machine"
-	case reason.NoMachine, reason.NoMachineID, reason.NoMachineMetadata, reason.NoMachineConflict, reason.NoMachinePeer, reason.NoMachineRuntime:
+	case reason.NoMachine, reason.NoMachineID, reason.NoMachineMetadata, reason.NoMachineConflict, reason.NoMachinePeer, reason.NoMachinePeerAbsent, reason.NoMachineRuntime:
 		return "sure: compared with each machine's record"
 	case reason.DependencyFailed:
 		return "sure: the other unit's own state; argosy why " + r.Str("dependency")

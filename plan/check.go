@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"slices"
+
+	"argosy.dev/argosy/reason"
 )
 
 // Check counts everything again from the units and where they are, and compares it with what is kept. It also
@@ -128,6 +130,10 @@ func (p *Planner) checkClasses(fresh *Planner) error {
 	})
 }
 
+func aboutPeer(r *reason.Reason) bool {
+	return r.Code == reason.NoMachinePeer || r.Code == reason.NoMachinePeerAbsent
+}
+
 func (p *Planner) checkUnits(fresh *Planner) error {
 	if p.shapes.wanted != fresh.shapes.wanted {
 		return fmt.Errorf("%v is wanted, kept as %v", fresh.shapes.wanted, p.shapes.wanted)
@@ -176,8 +182,12 @@ func (p *Planner) checkWaiting(*Planner) error {
 		if !slices.Contains(p.waiting, c) {
 			return fmt.Errorf("the class of %s waits and is not among the waiting", c.demand.Service)
 		}
-		if e := p.explainClass(c, -1); e.Unplaced == nil {
+		e := p.explainClass(c, -1)
+		if e.Unplaced == nil {
 			return fmt.Errorf("a unit of %s waits, and %d machines could take it", c.demand.Service, e.Fits)
+		}
+		if c.why != nil && c.why.Code != e.Unplaced.Code && (aboutPeer(c.why) || aboutPeer(e.Unplaced)) {
+			return fmt.Errorf("a unit of %s waits and was told %w, but today it is %w", c.demand.Service, c.why, e.Unplaced)
 		}
 	}
 	for _, i := range p.globals {

@@ -109,6 +109,8 @@ type survey struct {
 	roomiest [dims]int32 // The eligible slot with the most free; -1: none.
 	most     amounts     // The largest request that would fit, the other dimensions as they are.
 	nearest  []miss
+
+	withPeers miss // Of the closed machines where all peers are, the nearest; without flags: none.
 }
 
 // look goes over all machines once.
@@ -171,6 +173,9 @@ func (v *survey) add(t *slots, c *class, s int32, f against) {
 			v.cordons++
 		}
 	}
+	if f&closed != 0 && f&notPeer == 0 && (v.withPeers.flags == 0 || f.hard() < v.withPeers.flags.hard()) {
+		v.withPeers = miss{s, f, 0}
+	}
 	if f&closed != 0 && len(v.nearest) == maxCandidates && f.hard() > v.nearest[maxCandidates-1].flags.hard() {
 		return // Farther off than all that will be named, whatever its room.
 	}
@@ -220,8 +225,8 @@ func (p *Planner) explainClass(c *class, self int32) Explanation {
 	var lonely *reason.Reason
 	for _, peer := range c.demand.MachineOf {
 		set, ok := p.whereIs(peer)
-		if !ok && lonely == nil {
-			lonely = reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
+		if !ok && (lonely == nil || lonely.Cure() != reason.Permanent) {
+			lonely = p.absent(peer)
 		}
 		within = append(within, set)
 	}
@@ -259,7 +264,10 @@ func (p *Planner) headline(c *class, self int32, v *survey) *reason.Reason {
 	case v.hasStatic == v.cordons:
 		return reason.Because(reason.MachineCordoned, reason.Args{"machine": p.namesOf(c, isCordoned)})
 	case v.eligible == 0 && len(c.demand.MachineOf) > 0:
-		return p.because(c, self, v.nearest[0])[0]
+		if v.withPeers.flags != 0 { // What speaks against the one machine that it could be on.
+			return p.because(c, self, v.withPeers)[0]
+		}
+		return p.because(c, self, miss{v.nearest[0].slot, notPeer, 0})[0]
 	case v.eligible == 0:
 		return none()
 	case v.all&^noRoom != 0 || v.all&portHeld != 0:

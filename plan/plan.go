@@ -147,6 +147,7 @@ func (p *Planner) SetUnit(u Unit) {
 	m.wanted = u.Wanted
 	p.dirty(i)
 	p.touch(i)
+	p.wakeFollowers(i)
 }
 
 // RemoveUnit tells that a unit is no more.
@@ -162,6 +163,7 @@ func (p *Planner) RemoveUnit(name string) {
 	p.leaveAll(i)
 	p.forgetClass(i)
 	p.touch(i)
+	p.wakeFollowers(i)
 }
 
 // Adopt tells of a placement that the store already holds. It is kept as long as the machine may run the unit.

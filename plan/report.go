@@ -126,8 +126,15 @@ func (p *Planner) reportGlobal(i int32) {
 	}
 }
 
-// explainWaiting finds the reasons of the classes whose waiting units have news to hear.
+// explainWaiting finds the reasons of the classes whose waiting units have news to hear. What follows another unit is
+// explained again after it; a chain has an end, because a circle's reason is the circle.
 func (p *Planner) explainWaiting() {
+	for more, round := true, 0; more && round < maxRounds; round++ {
+		more = p.explainOnce()
+	}
+}
+
+func (p *Planner) explainOnce() (more bool) {
 	for _, c := range p.waiting {
 		if !c.explain {
 			continue
@@ -142,6 +149,9 @@ func (p *Planner) explainWaiting() {
 				continue
 			}
 		}
+		if p.retellFollowers(c) {
+			more = true
+		}
 		if old != nil && c.why != nil && old.Code == c.why.Code && c.queued > retellLimit {
 			continue // Thousands of records for a number that has moved: Explain has today's.
 		}
@@ -151,6 +161,7 @@ func (p *Planner) explainWaiting() {
 			}
 		}
 	}
+	return more
 }
 
 // noteBest remembers the room that the told reason speaks of, so that more room is told too.
