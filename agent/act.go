@@ -236,7 +236,9 @@ func (a *Agent) refuseOrder(s *slot, what string, err error) error {
 // only the step from launched to loaded stops it.
 func (a *Agent) toRest(ctx context.Context, s *slot, now time.Time) error {
 	stop := s.desired == cluster.Launched || s.want() == cluster.Inactive
-	if stop && s.isUp() && s.evidence.Active != "deactivating" {
+	// What goes down already may be going down to come up again: a restart. Only our own stop need not be said twice.
+	under := s.isUp() && s.evidence.Active == "deactivating" && s.desired != cluster.Launched
+	if stop && s.isUp() && !under {
 		if err := a.Runtime.Stop(ctx, s.name); err != nil {
 			return a.refuse(s, "stop", err)
 		}
@@ -254,9 +256,10 @@ func (a *Agent) remove(ctx context.Context, s *slot, now time.Time) error {
 	if s.evidence == nil {
 		return nil
 	}
+	first := !s.removing // Before that its going down may have been half of a restart.
 	s.desired, s.removing = cluster.Inactive, true
 	if s.isUp() {
-		if s.evidence.Active != "deactivating" && !s.isPending(now) {
+		if first || s.evidence.Active != "deactivating" && !s.isPending(now) {
 			if err := a.Runtime.Stop(ctx, s.name); err != nil {
 				return a.refuseOrder(s, "stop", err)
 			}
