@@ -91,6 +91,8 @@ func (a *Agent) lookAtAll(p *cluster.Picture) {
 		if !s.known {
 			s.adopt(*st)
 		}
+		// A picture from before our last write: nothing tells the two apart but writing again.
+		s.unsure = s.unsure || s.stored && (major(s.status, *st) || !same(s.status, *st))
 		s.status, s.stored = *st, true
 		// Our word about a unit that nobody wants any more: the wish was deleted while nobody here looked.
 		s.destroyed = s.destroyed || p.Units[on.Unit] == nil

@@ -47,6 +47,7 @@ type slot struct {
 	status  cluster.Status // As the store has it.
 	stored  bool
 	written time.Time
+	unsure  bool // A write got no answer: the store has status or what was to replace it.
 	held    bool // The brake holds it back.
 
 	dirty bool      // The wish, the runtime or a check has news.

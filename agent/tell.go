@@ -26,7 +26,7 @@ func (a *Agent) tell(ctx context.Context, now time.Time, away error) error {
 		s := a.slots[name]
 		s.retry = s.retry || away != nil
 		if s.gone() {
-			if s.stored {
+			if s.stored || s.unsure {
 				changes, about, said = append(changes, store.Delete(cluster.StatusKey(a.Machine, name))), append(about, s), append(said, cluster.Status{})
 			} else {
 				s.dirty = s.retry
@@ -56,7 +56,7 @@ func (a *Agent) write(ctx context.Context, now time.Time, changes []store.Change
 		if err != nil {
 			errs = append(errs, fmt.Errorf("write %d statuses: %w", n, err))
 			for _, s := range about[:n] {
-				s.dirty = true
+				s.dirty, s.unsure = true, true
 			}
 		} else {
 			for i, s := range about[:n] {
@@ -70,13 +70,14 @@ func (a *Agent) write(ctx context.Context, now time.Time, changes []store.Change
 
 // wrote notes a status that is in the store, and does the orders that are done after they are written.
 func (a *Agent) wrote(ctx context.Context, s *slot, st cluster.Status, deleted bool, now time.Time) error {
-	s.dirty, s.written = s.retry, now
+	s.dirty, s.written, s.unsure = s.retry, now, false
 	if deleted {
 		s.stored, s.known, s.status, s.done, s.desired = false, false, cluster.Status{}, cluster.Orders{}, ""
 		s.stopped, s.tail, s.refused, s.unit = time.Time{}, tail{}, nil, nil
 		return nil
 	}
-	kill, trigger := st.Done.Kill > s.done.Kill, st.Done.Trigger > s.done.Trigger
+	// A signal for a unit that has left is for its next machine, or came too late.
+	kill, trigger := s.placed && st.Done.Kill > s.done.Kill, s.placed && st.Done.Trigger > s.done.Trigger
 	s.status, s.stored, s.done, s.known = st, true, st.Done, true
 	var errs []error
 	if kill {
@@ -132,7 +133,7 @@ func (a *Agent) word(ctx context.Context, s *slot, now time.Time, away error, b 
 	}
 	st = a.status(s, out, now)
 	switch {
-	case !s.stored || major(s.status, st):
+	case !s.stored || s.unsure || major(s.status, st):
 		return st, due, true
 	case same(s.status, st):
 		return st, due, false
@@ -157,6 +158,9 @@ func (a *Agent) input(s *slot, now time.Time) judge.Input {
 	in := judge.Input{
 		Now: now, Unit: s.unit, Desired: s.want(), Orders: s.orders(), Memory: a.memory(), Evidence: s.evidence, Up: s.up,
 		Pending: s.isPending(now), StoppedAt: s.stopped, Refused: s.refused, Log: s.tail.lines, Holders: s.tail.holders, Port: s.tail.port, Known: s.whys,
+	}
+	if s.held && s.desired != "" {
+		in.Desired = s.desired // The brake: it goes on as before, and so does what is said of it.
 	}
 	if s.wanted != nil {
 		in.By = s.wanted.By

@@ -313,3 +313,56 @@ func TestHealthIsHeard(t *testing.T) {
 		t.Error("a stopped unit is asked on")
 	}
 }
+
+// A status that was stored without an answer and is no longer true: what is true again looks like the last one that is
+// known to be stored, and has to be written nevertheless.
+func TestWhatGotNoAnswerIsWrittenOver(t *testing.T) {
+	p := newProber()
+	r := newRig(t, func(c *Config) { c.Prober = p })
+	r.start("a.service", service("ExecStart=/fake/run")+"[X-Argosy]\nPort=3300\n")
+	since := r.now
+	r.pass()
+	p.say("a.service", judge.Health{Ready: true, Since: since})
+	r.agent.kicked = true // As Forward does.
+	r.run(20 * time.Second)
+	r.is("a.service", cluster.Healthy, reason.Healthy)
+	r.count(func() memory.Fault { return memory.LostAnswer })
+	p.say("a.service", judge.Health{Fails: 3, Error: "connection refused"})
+	r.agent.kicked = true
+	r.pass()
+	if st := r.status("a.service"); r.passErr == nil || st.State != cluster.Unhealthy {
+		t.Fatalf("%v, %s: the write was to be done without an answer", r.passErr, st.State)
+	}
+	r.count(nil)
+	p.say("a.service", judge.Health{Ready: true, Since: since})
+	r.run(20 * time.Second)
+	r.is("a.service", cluster.Healthy, reason.Healthy)
+}
+
+// What the brake holds back runs on, and that is what is said of it.
+func TestHeldUnitsAreNotCalledStopping(t *testing.T) {
+	r := newRig(t, nil)
+	for _, name := range names("w@%d.service", 3) {
+		r.start(name, sleeper)
+	}
+	r.run(11 * time.Second)
+	for _, name := range names("w@%d.service", 3) {
+		r.unplace(name)
+	}
+	r.run(time.Minute)
+	for _, name := range names("w@%d.service", 3) {
+		r.is(name, cluster.Healthy, reason.Healthy)
+	}
+}
+
+// A signal is for the machine where the unit is placed: one that is seen together with its withdrawal comes too late.
+func TestKillOfAUnitThatLeftIsNotDone(t *testing.T) {
+	r := newRig(t, nil)
+	r.start("a.service", service("ExecStart=/fake/run term=5s"))
+	r.run(11 * time.Second)
+	r.want("a.service", "", cluster.Launched, func(w *cluster.Wanted) { w.Orders.Kill++; w.Orders.Signal = 10 })
+	r.unplace("a.service")
+	r.run(20 * time.Second)
+	r.calls("kill", "a.service", 0)
+	r.calls("stop", "a.service", 1)
+}
