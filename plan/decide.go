@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
 )
 
 // Bounds of what one pass does for people only.
@@ -70,6 +71,7 @@ func (p *Planner) takeAdopted() {
 func (p *Planner) reviewUnits() {
 	list := p.dirtyUnits
 	p.dirtyUnits, p.scratch.units = p.scratch.units[:0], list
+	seek := p.scratch.seek[:0]
 	for _, i := range list {
 		m := &p.members[i]
 		m.isDirty = false
@@ -82,12 +84,17 @@ func (p *Planner) reviewUnits() {
 			m.global.full = true
 			p.dirtySlots = append(p.dirtySlots, p.slotsOf(m)...)
 		case m.slot < 0:
-			p.enqueue(i)
-			p.wake(m.class)
+			seek = append(seek, i)
 		default:
 			p.dirtySlots = append(p.dirtySlots, m.slot)
 		}
 	}
+	slices.SortFunc(seek, func(a, b int32) int { return unit.CompareNames(p.members[a].name, p.members[b].name) })
+	for _, i := range seek { // Of units told of together, web@2 comes before web@10.
+		p.enqueue(i)
+		p.wake(p.members[i].class)
+	}
+	p.scratch.seek = seek
 }
 
 // reviewSlots sends away what may not stay on the slots with news, and returns these slots.

@@ -369,7 +369,7 @@ func (p *Planner) holders(d int, s, self int32) (list []string) {
 	on := slices.DeleteFunc(slices.Clone(p.slots.on[s]), func(v int32) bool { return v == self || p.members[v].class.need[d] == 0 })
 	slices.SortFunc(on, func(a, b int32) int {
 		x, y := &p.members[a], &p.members[b]
-		return cmp.Or(cmp.Compare(y.class.need[d], x.class.need[d]), strings.Compare(x.name, y.name))
+		return cmp.Or(cmp.Compare(y.class.need[d], x.class.need[d]), unit.CompareNames(x.name, y.name))
 	})
 	for _, v := range on[:min(maxHolders, len(on))] {
 		m := &p.members[v]

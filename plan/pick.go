@@ -28,6 +28,7 @@ type candidate struct {
 type scratch struct {
 	key     []byte
 	units   []int32
+	seek    []int32
 	globs   []*glob
 	one     [1]*class
 	team    []*class

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -142,4 +143,34 @@ func MatchGlob(pattern, name string) bool {
 	}
 	ok, err := path.Match(pattern+DefaultSuffix, name)
 	return ok && err == nil
+}
+
+// CompareNames orders names as people count: runs of digits as numbers, web@2 before web@10; all else by byte.
+// It is a total order: names that differ in leading zeros only are ordered as texts.
+func CompareNames(a, b string) int {
+	i, j := 0, 0
+	for i < len(a) && j < len(b) {
+		if n, m := leadingDigits(a[i:]), leadingDigits(b[j:]); n > 0 && m > 0 {
+			x, y := strings.TrimLeft(a[i:i+n], "0"), strings.TrimLeft(b[j:j+m], "0")
+			if c := cmp.Or(len(x)-len(y), strings.Compare(x, y)); c != 0 {
+				return c
+			}
+			i, j = i+n, j+m
+			continue
+		}
+		if a[i] != b[j] {
+			return int(a[i]) - int(b[j])
+		}
+		i, j = i+1, j+1
+	}
+	return cmp.Or((len(a)-i)-(len(b)-j), strings.Compare(a, b))
+}
+
+// leadingDigits counts the decimal digits that a text begins with.
+func leadingDigits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
 }
