@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"argosy.dev/argosy/unit"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -12,35 +14,7 @@ func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 func Name(unit string) string { return strings.TrimSuffix(Clean(unit), ".service") }
 
 // CompareNames orders names as people count: web@2 before web@10.
-func CompareNames(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na > 0 && nb > 0 {
-			x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if c := strings.Compare(x, y); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
-func digits(s string) int {
-	n := 0
-	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-		n++
-	}
-	return n
-}
+func CompareNames(a, b string) int { return unit.CompareNames(a, b) }
 
 // Names writes several names short: the instances of one template become one word with braces, which a shell
 // or argosy takes as it stands: web@{1..4,7} redis.
