@@ -125,14 +125,20 @@ func (d *Deploy) outcome(unit string) outcome {
 		return d.stopOutcome(a)
 	case GoalLoad:
 		return loadOutcome(a)
+	default:
+		return startOutcome(a)
 	}
+}
+
+func startOutcome(a cluster.Answer) outcome {
 	switch a.State {
 	case cluster.Healthy, cluster.FinishedOK:
 		return good
 	case cluster.Unplaced:
 		return noRoom
+	default:
+		return failed
 	}
-	return failed
 }
 
 // stopOutcome: what is stopped has reached the goal; an answer from before the stop (healthy, failed) is still open.
@@ -237,8 +243,9 @@ func (d *Deploy) word(count map[outcome]int) (string, int) {
 		return "stopped", ExitGood
 	case GoalLoad:
 		return "loaded", ExitGood
+	default:
+		return "healthy", ExitGood
 	}
-	return "healthy", ExitGood
 }
 
 func (d *Deploy) instance(name string, o outcome) Instance {
@@ -332,6 +339,7 @@ func suggest(name string, a cluster.Answer) []string {
 		out = append(out, "argosy journal "+name)
 	case reason.DependencyFailed:
 		out = append(out, "argosy why "+a.Reason.Str("dependency"))
+	default: // argosy why says it all.
 	}
 	return out
 }

@@ -166,8 +166,9 @@ func setup(c reason.Code) bool {
 		reason.DirectoryMissing, reason.SetupFailed, reason.CannotStart, reason.Unsupported, reason.PropertyDiffers, reason.NameTaken,
 		reason.DependencyFailed, reason.DiskFull:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // lasting are reasons that say more than "it ended": twice the same one is final, and it is not hidden behind "crash loop".
@@ -175,8 +176,9 @@ func lasting(c reason.Code) bool {
 	switch c {
 	case reason.OOMKilled, reason.PortTaken, reason.StartTimeout, reason.Protocol, reason.Watchdog:
 		return true
+	default:
+		return setup(c)
 	}
-	return setup(c)
 }
 
 // why is the reason of the end of one run.
@@ -266,8 +268,9 @@ func protocol(s *unit.Service) string {
 		return "no main process was left (Type=forking)"
 	case unit.TypeDBus:
 		return "bus name " + s.BusName + " was not taken (Type=dbus)"
+	default:
+		return "it did not keep to Type=" + string(s.Type)
 	}
-	return "it did not keep to Type=" + string(s.Type)
 }
 
 // oomBelow: a shell that tells that its child was killed (128+9), and the control group has counted an OOM kill for each

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"argosy.dev/argosy/cluster"
@@ -132,14 +133,11 @@ func CheckName(u *unit.Unit) string {
 		}
 		return c.Kind + " " + c.Target
 	}
-	name := ""
+	names := make([]string, len(u.Argosy.Ports))
 	for i, p := range u.Argosy.Ports {
-		if i > 0 {
-			name += ", "
-		}
-		name += fmt.Sprintf("port %d/%s", p.Number, p.Proto)
+		names[i] = fmt.Sprintf("port %d/%s", p.Number, p.Proto)
 	}
-	return name
+	return strings.Join(names, ", ")
 }
 
 func (in Input) starting(runs []run) Output {
@@ -168,6 +166,7 @@ func (in Input) starting(runs []run) Output {
 			step = "ExecStart= runs"
 		case unit.TypeDBus:
 			step = "waits for its bus name"
+		default: // Up with its process.
 		}
 		if e.StatusText != "" {
 			step += " (" + e.StatusText + ")"

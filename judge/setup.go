@@ -2,6 +2,7 @@ package judge
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 
 	"argosy.dev/argosy/cluster"
@@ -60,11 +61,11 @@ var (
 // PortInLog finds the last line that says that an address is in use, and the port in it. Port 0: the line names none,
 // nor do the lines beside it.
 func PortInLog(lines []string) (port uint16, ok bool) {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if !inUse.MatchString(lines[i]) {
+	for i, line := range slices.Backward(lines) {
+		if !inUse.MatchString(line) {
 			continue
 		}
-		if p := portIn(lines[i]); p != 0 {
+		if p := portIn(line); p != 0 {
 			return p, true
 		}
 		for _, near := range []int{i + 1, i - 1, i + 2, i + 3, i + 4, i + 5} { // Node.js prints "port: 3300" some lines below.
@@ -82,8 +83,8 @@ func PortInLog(lines []string) (port uint16, ok bool) {
 // portIn reads the last port number of a line: times ("12:30:05") stand before it.
 func portIn(line string) uint16 {
 	all := portBehind.FindAllStringSubmatch(clock.ReplaceAllString(line, "$1 "), -1)
-	for i := len(all) - 1; i >= 0; i-- {
-		n, err := strconv.ParseUint(all[i][1]+all[i][2], 10, 16)
+	for _, found := range slices.Backward(all) {
+		n, err := strconv.ParseUint(found[1]+found[2], 10, 16)
 		if err == nil && n != 0 {
 			return uint16(n)
 		}

@@ -25,13 +25,6 @@ func (b *slotSet) set(s int32, on bool) {
 	}
 }
 
-func (b slotSet) count() (n int) {
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
-
 // next is the first member at or after s, or -1.
 func (b slotSet) next(s int32) int32 {
 	for i := int(s >> 6); i < len(b); i++ {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"argosy.dev/argosy/reason"
@@ -17,10 +18,7 @@ func (p *Planner) Check() error {
 			fresh.SetMachine(p.slots.spec[s])
 		}
 	}
-	where := map[string]int32{}
-	for id, s := range fresh.slots.index { // Order does not matter: a map is made of a map.
-		where[id] = s
-	}
+	where := maps.Clone(fresh.slots.index)
 	for i := range p.members {
 		m := &p.members[i]
 		if !m.used || m.class == nil {

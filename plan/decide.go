@@ -103,7 +103,7 @@ func (p *Planner) reviewSlots() []int32 {
 	changed := slices.Compact(p.dirtySlots)
 	p.dirtySlots = nil
 	for _, s := range changed {
-		for n := len(p.slots.on[s]) - 1; n >= 0; n-- {
+		for n := len(p.slots.on[s]) - 1; n >= 0; n-- { //nolint:modernize // The list shrinks on the way.
 			if n >= len(p.slots.on[s]) {
 				continue
 			}

@@ -38,7 +38,7 @@ func newWorld() *world {
 func (w *world) take(changes []Change) error {
 	for _, c := range changes {
 		if c.Machine != "" && (c.Epoch <= w.epoch[c.Unit] || c.Reason == nil || c.Reason.Code != reason.Placed) {
-			return fmt.Errorf("%+v: epoch after %d, reason %v", c, w.epoch[c.Unit], c.Reason)
+			return fmt.Errorf("%+v: epoch after %d, reason %w", c, w.epoch[c.Unit], c.Reason)
 		}
 		if c.Machine == "" && c.From == "" && c.Reason != nil && reason.Equal(w.nowhere[c.Unit], c.Reason) {
 			return fmt.Errorf("%+v says again what was said", c)
@@ -216,17 +216,17 @@ func (w *world) check() error {
 			continue
 		}
 		if (w.at[name] == "") == (w.nowhere[name] == nil) {
-			return fmt.Errorf("%s: on %q, reason %v", name, w.at[name], w.nowhere[name])
+			return fmt.Errorf("%s: on %q, reason %w", name, w.at[name], w.nowhere[name])
 		}
 		if w.at[name] != "" {
 			continue
 		}
 		if w.nowhere[name].Message() == "" || w.nowhere[name].Code == reason.Placed {
-			return fmt.Errorf("%s is nowhere because %v", name, w.nowhere[name])
+			return fmt.Errorf("%s is nowhere because %w", name, w.nowhere[name])
 		}
 		for _, m := range w.machines {
 			if w.takes(u, m) {
-				return fmt.Errorf("%s is refused (%v), but %s could take it", name, w.nowhere[name], m.Name)
+				return fmt.Errorf("%s is refused (%w), but %s could take it", name, w.nowhere[name], m.Name)
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func play(t *testing.T, text string) string {
 	s := &stage{t: t, p: New(1), machines: map[string]Machine{}, units: map[string]Unit{}}
 	var b strings.Builder
 	skip := false
-	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
 		switch {
 		case line == "----":
 			fmt.Fprintf(&b, "----\n%s", s.out.String())
