@@ -106,6 +106,9 @@ func (a *API) gather(ad *admission, changes []wire.Change) {
 				t := string(name.Template())
 				ad.before[t] = p.Units[t]
 			}
+			if starts := startedBy(&c, p.Units[c.Name]); starts != "" && ad.before[starts] == nil {
+				ad.before[starts] = p.Units[starts]
+			}
 		}
 	})
 }
@@ -153,6 +156,7 @@ func (ad *admission) admit(changes []wire.Change) error {
 	for i := range changes {
 		ad.one(&changes[i])
 	}
+	ad.armed(changes)
 	if ad.total > wire.MaxUnits {
 		ad.fault(tooLarge("units of the cluster", ad.total, wire.MaxUnits))
 	}

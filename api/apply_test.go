@@ -214,3 +214,27 @@ func TestStoreTrouble(t *testing.T) {
 		}
 	}
 }
+
+// TestTimerLoadsWhatItStarts: a timer alone is started, and the unit that it starts gets a machine.
+func TestTimerLoadsWhatItStarts(t *testing.T) {
+	h := start(t)
+	h.apply(wire.Change{Name: "job.service", Text: new("[Service]\nType=oneshot\nExecStart=/bin/true\n")},
+		wire.Change{Name: "other.timer", Text: new("[Timer]\nOnCalendar=daily\nUnit=job.service\n")})
+	if w := h.wanted("job.service"); w.Desired != cluster.Inactive {
+		t.Fatalf("after submit: %s", w.Desired)
+	}
+	h.apply(wire.Change{Name: "other.timer", Desired: cluster.Launched, Start: true})
+	if w := h.wanted("job.service"); w.Desired != cluster.Loaded || w.Orders != (cluster.Orders{}) {
+		t.Errorf("the timer is started, its unit is %s %+v", w.Desired, w.Orders)
+	}
+	h.apply(wire.Change{Name: "tick.timer", Text: new("[Timer]\nOnCalendar=daily\n"), Desired: cluster.Launched, Start: true},
+		wire.Change{Name: "tick.service", Text: new("[Service]\nType=oneshot\nExecStart=/bin/true\n")})
+	if w := h.wanted("tick.service"); w.Desired != cluster.Loaded {
+		t.Errorf("sent along with its timer: %s", w.Desired)
+	}
+	h.apply(wire.Change{Name: "job.service", Desired: cluster.Launched}) // A present wish is left alone.
+	h.apply(wire.Change{Name: "other.timer", Start: true})
+	if w := h.wanted("job.service"); w.Desired != cluster.Launched {
+		t.Errorf("a running unit became %s", w.Desired)
+	}
+}

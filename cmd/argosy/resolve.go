@@ -320,6 +320,9 @@ func (a *app) resolve(ctx context.Context, d door, args []string, replace bool) 
 			r.one(w)
 		}
 	}
+	for _, t := range r.timers {
+		t()
+	}
 	if len(r.faults) > 0 {
 		return submission{}, &exitError{code: r.code, err: errors.Join(r.faults...)}
 	}
@@ -351,6 +354,7 @@ type resolver struct {
 	replace   bool
 	templates map[string]bool // Local templates that are submitted along.
 	taken     map[string]bool
+	timers    []func() // Send along what the named timers start; after all words, which come first.
 	out       submission
 	faults    []error
 	code      int
@@ -431,12 +435,31 @@ func (r *resolver) file(w word, file *local, known bool) {
 	switch {
 	case err == nil:
 		r.take(file.change(w.name, r.replace))
+		if unit.Name(w.name).Type() == "timer" {
+			r.timers = append(r.timers, func() { r.activated(w, file) })
+		}
 	case known && !r.replace:
 		r.note("warning: %s is invalid; the cluster's own text of %s is used", show.Clean(file.path), show.Name(w.name))
 		r.take(wire.Change{Name: w.name})
 	default:
 		r.fault(err)
 	}
+}
+
+// activated sends along the local file of the unit that a timer starts, when it lies beside the timer's and nobody has
+// named it: the cluster then loads it with the timer, as systemd does.
+func (r *resolver) activated(w word, timer *local) {
+	u, err := timer.load(w.name)
+	if err != nil || u.Timer == nil || r.taken[u.Timer.Unit] {
+		return
+	}
+	name := u.Timer.Unit
+	file, err := r.findLocal(filepath.Join(filepath.Dir(w.arg), name), name)
+	if err != nil || file == nil || file.check(name) != nil {
+		return // The cluster has it, or says that it is missing.
+	}
+	r.taken[name] = true
+	r.out.changes = append(r.out.changes, file.change(name, false))
 }
 
 // instance is made from its template: the cluster's, else a local file, which is submitted along.
