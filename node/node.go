@@ -103,6 +103,9 @@ func open(ctx context.Context, c Config) (n *node, err error) {
 	if n.id, err = machineID(filepath.Join(n.Data, "machine-id")); err != nil {
 		return n, err
 	}
+	if err = os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil {
+		return n, fmt.Errorf("directory of the socket: %w", err)
+	}
 	// The socket comes first: it is how a second `argosy up` on the same socket is found out before it touches anything.
 	if n.listener, err = api.Listen(c.Socket, api.Group); err != nil {
 		return n, err
