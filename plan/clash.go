@@ -157,5 +157,5 @@ func (st *static) refusal(m *Machine) *reason.Reason {
 }
 
 func gone(name string) *reason.Reason {
-	return reason.Because(reason.MachineLost, reason.Args{"machine": name})
+	return reason.Because(reason.MachineRemoved, reason.Args{"machine": name})
 }

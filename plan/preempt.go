@@ -39,7 +39,7 @@ func (p *Planner) preempt(c *class, name string) int32 {
 		}
 	}
 	for _, v := range victims {
-		p.leave(v, best, reason.Because(reason.Replaced, reason.Args{"by": name}))
+		p.leave(v, best, reason.Because(reason.Preempted, reason.Args{"by": name, "priority": c.demand.Priority}))
 	}
 	return best
 }

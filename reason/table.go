@@ -51,6 +51,8 @@ const (
 	NoRoom              Code = "no-room"
 	Placed              Code = "placed"
 	Replaced            Code = "replaced"
+	Preempted           Code = "preempted"
+	MachineRemoved      Code = "machine-removed"
 	NotTaken            Code = "not-taken"
 	Loading             Code = "loading"
 	NameTaken           Code = "name-taken"
@@ -359,6 +361,14 @@ func table() []Entry {
 		{
 			Code: Replaced, Scope: ScopeUnit, Cure: Fine, Short: "replaced", Args: []string{"by"},
 			Doc: "Replaces= of another unit took this one's place.", sentence: say("replaced by {by}"),
+		},
+		{
+			Code: Preempted, Scope: ScopeCluster, Cure: Transient, Short: "preempted", Args: []string{"by", "priority"},
+			Doc: "A unit of a higher Priority= needed its room; it is placed elsewhere as soon as there is room.", sentence: say("gave way to {by} (Priority={priority})"),
+		},
+		{
+			Code: MachineRemoved, Scope: ScopeMachine, Cure: Transient, Short: "machine removed", Args: []string{"machine"},
+			Doc: "The machine that it was placed on is no longer part of the cluster; it is placed elsewhere.", sentence: say("{machine} is no longer part of the cluster"),
 		},
 		{
 			Code: NotTaken, Scope: ScopeMachine, Cure: Transient, Short: "starting", Args: []string{"machine"},
