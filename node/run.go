@@ -30,7 +30,7 @@ func (n *node) run(ctx context.Context) error {
 	start("agent", n.work)
 	start("follow", func(ctx context.Context) error { n.api.Loop().Run(ctx); return nil })
 	start("api", func(ctx context.Context) error { return api.Serve(ctx, n.listener, n.api, n.Log) })
-	if n.viewReady(ctx) && n.Ready != nil {
+	if n.seen(ctx, n.view.Fork()) && n.Ready != nil {
 		n.Ready()
 	}
 	<-ctx.Done()
@@ -68,6 +68,22 @@ func (n *node) viewReady(ctx context.Context) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// seen waits until the store shows this machine: from then on units can be placed here.
+func (n *node) seen(ctx context.Context, view *store.View) bool {
+	for {
+		there := false
+		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) { there = p.Alive[n.id] && p.Machines[n.id] != nil })
+		if there {
+			return true
+		}
+		select {
+		case <-view.Kick():
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 
