@@ -244,7 +244,9 @@ func (l *Leader) setUnit(p *cluster.Picture, w *cluster.Wanted) {
 	if planted == "overcommit" {
 		demand.Request.Memory /= 2
 	}
-	rests := Rests(p, w)
+	// One that gave its room back keeps its place when its agent, late, runs it by an older wish once more: it is about to
+	// see this one.
+	rests := Rests(p, w) || l.rested[w.Name] && w.Desired == cluster.Loaded
 	if rests {
 		demand.Request, demand.Ports = unit.Resources{}, nil
 	}

@@ -26,6 +26,9 @@ func TestStoppedUnitGivesItsRoomBack(t *testing.T) {
 	w.status("m1", "a.service", "inactive")
 	w.settle()
 	w.check(map[string]string{"a.service": "m1", "b.service": "m1"})
+	w.status("m1", "a.service", "active") // Its agent is late, and about to end it.
+	w.settle()
+	w.check(map[string]string{"a.service": "m1", "b.service": "m1"})
 	w.want("a.service", text("800M"), cluster.Launched)
 	w.settle()
 	w.check(map[string]string{"a.service": "no-room.memory", "b.service": "m1"})

@@ -77,7 +77,7 @@ func (l *Leader) decide() []edit {
 			l.remember(e)
 		}
 	}
-	edits = append(edits, l.stopLingering(changed)...)
+	edits = append(edits, l.stopLingering()...)
 	edits = append(edits, l.retell(changed)...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
@@ -213,7 +213,7 @@ func (l *Leader) left(unit string, drop []cluster.On) int {
 
 // stopLingering withdraws units that held on to a lost machine which is back, or gone for good, where the
 // planner did not place them there again.
-func (l *Leader) stopLingering(changed map[string]bool) []edit {
+func (l *Leader) stopLingering() []edit {
 	var edits []edit
 	for _, on := range sortedOn(l.lingers) {
 		why := l.lingers[on]
@@ -221,7 +221,7 @@ func (l *Leader) stopLingering(changed map[string]bool) []edit {
 			delete(l.lingers, on)
 			continue
 		}
-		if l.silent(on.Machine) && l.wanted[on.Unit] || changed[on.Unit] {
+		if l.silent(on.Machine) && l.wanted[on.Unit] {
 			continue
 		}
 		delete(l.lingers, on)
