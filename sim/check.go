@@ -202,38 +202,39 @@ func (w *World) checkAnswers(p *cluster.Picture) {
 // where a text changed since the leader looked is left out: the leader has not had its turn.
 func (w *World) checkMachines(p *cluster.Picture) {
 	for id, m := range p.Machines {
-		var memory, cpu int64
-		var who string
-		ports, changed := map[string]string{}, false
-		for _, name := range unitsOn(p, id) {
-			u := p.Units[name]
-			if u == nil || u.Revision > w.leads.sighted {
-				changed = true
-				break
-			}
-			if u.Desired == cluster.Loaded {
-				continue // It gives its room back when it has ended: see checkRoom.
-			}
-			s := specOf(u.Text)
-			memory, cpu = memory+s.memory, cpu+s.cpu
-			who += fmt.Sprintf(" %s %dM", name, s.memory>>20)
-			if other := ports[s.port]; s.port != "" && other != "" {
-				w.failUnlessChanged(&changed, "%s and %s share port %s on %s", other, name, s.port, id)
-			}
-			ports[s.port] = name
-		}
-		if changed || !p.Alive[id] { // What a lost machine holds on to is looked at when it is back.
-			continue
-		}
-		if have := m.Allocatable(); memory > have.Memory || cpu > have.CPU {
-			w.fail("%s has %dM and %d of cpu and promised %dM and %d to%s", id, have.Memory>>20, have.CPU, memory>>20, cpu, who)
+		// What a lost machine holds on to is looked at when it is back and the leader has seen that.
+		if p.Alive[id] && w.truth.wasSilent[id] < w.leads.sighted {
+			w.checkMachine(p, m)
 		}
 	}
 }
 
-func (w *World) failUnlessChanged(changed *bool, format string, args ...any) {
-	w.fail(format, args...)
-	*changed = true
+func (w *World) checkMachine(p *cluster.Picture, m *cluster.Machine) {
+	var memory, cpu int64
+	var who, clash string
+	ports := map[string]string{}
+	for _, name := range unitsOn(p, m.ID) {
+		u := p.Units[name]
+		if u == nil || u.Revision > w.leads.sighted {
+			return
+		}
+		if u.Desired == cluster.Loaded {
+			continue // It gives its room back when it has ended: see checkRoom.
+		}
+		s := specOf(u.Text)
+		memory, cpu = memory+s.memory, cpu+s.cpu
+		who += fmt.Sprintf(" %s %dM", name, s.memory>>20)
+		if other := ports[s.port]; s.port != "" && other != "" {
+			clash = fmt.Sprintf("%s and %s share port %s on %s", other, name, s.port, m.ID)
+		}
+		ports[s.port] = name
+	}
+	if clash != "" {
+		w.fail("%s", clash)
+	}
+	if have := m.Allocatable(); memory > have.Memory || cpu > have.CPU {
+		w.fail("%s has %dM and %d of cpu and promised %dM and %d to%s", m.ID, have.Memory>>20, have.CPU, memory>>20, cpu, who)
+	}
 }
 
 func unitsOn(p *cluster.Picture, id string) []string {
@@ -346,10 +347,23 @@ func (w *World) checkSettled() {
 	}
 	for _, h := range w.hosts {
 		w.checkRoom(p, h)
-		for name := range h.runtime.Running() {
-			if u := p.Units[name]; !h.off && !h.cut && (p.Placements[cluster.On{Machine: h.id, Unit: name}] == nil || u == nil || u.Desired != cluster.Launched) {
-				w.fail("settled: %s runs on %s and is not to", name, h.id)
-			}
+		w.checkNothingElseRuns(p, h)
+	}
+}
+
+// checkNothingElseRuns: only what is placed and wanted runs, but for what the brake holds back and says so.
+func (w *World) checkNothingElseRuns(p *cluster.Picture, h *host) {
+	if h.off || h.cut {
+		return
+	}
+	braked := len(h.agent.Conditions()) > 0
+	for name := range h.runtime.Running() {
+		u := p.Units[name]
+		switch {
+		case p.Placements[cluster.On{Machine: h.id, Unit: name}] != nil && u != nil && u.Desired == cluster.Launched:
+		case braked && u != nil && u.Desired == cluster.Launched && len(p.PlacedOn(name)) == 0:
+		default:
+			w.fail("settled: %s runs on %s and is not to; placed on %v, unplaced %v", name, h.id, p.PlacedOn(name), p.Unplaced[name])
 		}
 	}
 }
@@ -466,20 +480,18 @@ func (w *World) checkSecondPlan() {
 	for _, b := range batches {
 		for _, e := range b.Entries {
 			var again cluster.Placement // The same reason may name another neighbour.
-			// And of a machine that is silent another leader says at first that it takes nothing, then that it is down.
-			if json.Unmarshal(e.Value, &again) == nil && again.Reason != nil && (again.Reason.Code == told[e.Key] || told[e.Key] != "" && w.silent()) {
+			// Or another reason: what is on no machine has lacked several things in turn, and is told anew when it may come to a
+			// place. The planner that begins tells today's. And of a machine that is silent another leader says at first that it
+			// takes nothing, then that it is down.
+			if json.Unmarshal(e.Value, &again) == nil && again.Reason != nil && again.Machine == "" && told[e.Key] != "" {
 				continue
 			}
 			if e.Key != cluster.LeaderKey() {
-				w.fail("a second plan on the settled picture writes %s %s", e.Key, e.Value)
+				w.fail("a second plan on the settled picture writes %s %s, told was %q", e.Key, e.Value, told[e.Key])
 			}
 		}
 	}
 	w.check()
-}
-
-func (w *World) silent() bool {
-	return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.off || h.cut })
 }
 
 // checkOrders: in quiet, each order is carried out exactly once.
