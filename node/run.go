@@ -75,7 +75,9 @@ func (n *node) viewReady(ctx context.Context) bool {
 func (n *node) seen(ctx context.Context, view *store.View) bool {
 	for {
 		there := false
-		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) { there = p.Alive[n.id] && p.Machines[n.id] != nil })
+		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) {
+			there = p.Alive[n.id] && p.Machines[n.id] != nil
+		})
 		if there {
 			return true
 		}
