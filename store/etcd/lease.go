@@ -40,7 +40,7 @@ func (s *Store) KeepAlive(ctx context.Context, by store.Writer, key string, valu
 	if err != nil {
 		return store.Unavailable(err)
 	}
-	for range renewed { //nolint:revive // Until the lease is lost or ctx ends.
+	for range renewed { // Until the lease is lost or ctx ends.
 	}
 	if ctx.Err() != nil && s.ctx.Err() == nil {
 		return nil

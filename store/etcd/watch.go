@@ -50,7 +50,7 @@ func (s *Store) follow(ctx context.Context, prefix string, since int64, out chan
 	for resp := range s.client.Watch(ctx, factsPrefix+prefix, clientv3.WithPrefix(), clientv3.WithRev(since+1)) {
 		if err := resp.Err(); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // Who ended ctx asks for no last word.
 			}
 			return s.explain(err)
 		}

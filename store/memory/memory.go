@@ -90,6 +90,7 @@ func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Cha
 		return 0, store.Unavailable(errors.New("the request was lost"))
 	case Full:
 		return 0, full()
+	case None, LostAnswer: // The write is done.
 	}
 	if err := s.guard(by, changes); err != nil {
 		return 0, err

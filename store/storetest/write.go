@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -114,13 +115,13 @@ func testWriters(t *testing.T, s Troubled) {
 	for key, may := range own {
 		for _, w := range everyone {
 			_, err := s.Write(within(t), w, put(key, "x"))
-			switch allowed := isOneOf(w, may); {
+			switch allowed := slices.Contains(may, w); {
 			case allowed && err != nil:
 				t.Errorf("%s %q may write %s, but: %v", w.Role, w.ID, key, err)
 			case !allowed && !errors.Is(err, store.ErrForbidden):
 				t.Errorf("%s %q wrote %s: error %v, want ErrForbidden", w.Role, w.ID, key, err)
 			}
-			if isOneOf(w, may) {
+			if slices.Contains(may, w) {
 				continue
 			}
 			if _, err := s.Write(within(t), w, store.Delete(key)); !errors.Is(err, store.ErrForbidden) {
@@ -131,15 +132,6 @@ func testWriters(t *testing.T, s Troubled) {
 			}
 		}
 	}
-}
-
-func isOneOf(w store.Writer, list []store.Writer) bool {
-	for _, l := range list {
-		if l == w {
-			return true
-		}
-	}
-	return false
 }
 
 func testLimits(t *testing.T, s Troubled) {
