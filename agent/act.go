@@ -206,7 +206,7 @@ func (a *Agent) begin(ctx context.Context, s *slot, now time.Time, restart bool)
 	if !s.isUp() {
 		if r := a.portsTaken(s); r != nil {
 			s.refused = r
-			return nil
+			return nil //nolint:nilerr // It is the unit's state, which is told, and no failure of this pass.
 		}
 	}
 	s.refused = nil

@@ -215,7 +215,7 @@ func TestAFailingCheckSaysWhereTheUnitListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // the test's own
+	defer listener.Close()
 	err = ask(t, "[Service]\nExecStart=/bin/x\n[X-Argosy]\nPort=1\n", os.Getpid(), ProcSockets("/proc"))
 	if err == nil || !strings.Contains(err.Error(), "it listens on") || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("%v, want %s in it", err, listener.Addr())

@@ -158,7 +158,7 @@ func credential(e unit.Exec) (*syscall.Credential, error) {
 	u, err := user.Lookup(e.User)
 	if err != nil {
 		if u, err = user.LookupId(e.User); err != nil {
-			return nil, fmt.Errorf("User=%s: %w", e.User, err)
+			return nil, fmt.Errorf("User=%s: %w", e.User, err) //nolint:staticcheck // The name of a directive.
 		}
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
