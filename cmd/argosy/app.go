@@ -50,7 +50,7 @@ func run(ctx context.Context, argv []string, sys system) int {
 	if name == "fleetctl" {
 		return a.runFleet(ctx, argv[1:])
 	}
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // Its commands get the context from execute.
 	return a.execute(ctx, root, argv[1:])
 }
 

@@ -56,7 +56,7 @@ func (a *app) completeUnitsAndFiles(c *cobra.Command, args []string, word string
 	return a.unitCompletions(c.Context(), args, word), cobra.ShellCompDirectiveDefault
 }
 
-func (a *app) unitCompletions(ctx context.Context, args []string, word string) []cobra.Completion {
+func (a *app) unitCompletions(ctx context.Context, args []string, word string) []cobra.Completion { //nolint:contextcheck // cobra may have no context to give.
 	d, err := a.connect()
 	if err != nil {
 		return nil

@@ -38,7 +38,7 @@ type fleetctl struct {
 func (a *app) runFleet(ctx context.Context, args []string) int {
 	f := &fleetctl{app: a}
 	a.output = formatText
-	root := f.rootCommand()
+	root := f.rootCommand() //nolint:contextcheck // Its commands get the context from execute.
 	if err := f.environment(root.PersistentFlags()); err != nil {
 		tell(a.stderr, a.errStyle(), err)
 		return exitCode(err)

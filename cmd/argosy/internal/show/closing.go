@@ -167,14 +167,14 @@ func candidates(s Style, width int, r *reason.Reason) []string {
 func refusal(r *reason.Reason) string {
 	amount := reason.Bytes
 	var what string
-	switch r.Code { //nolint:exhaustive // Every other code has its own sentence.
+	switch r.Code {
 	case reason.NoRoomMemory:
 		what = "memory"
 	case reason.NoRoomDisk:
 		what = "disk"
 	case reason.NoRoomCPU:
 		amount, what = reason.CPU, "cpu"
-	default:
+	default: // Every other code has its own sentence.
 		return r.Message()
 	}
 	text := fmt.Sprintf("%s %s free of %s", what, amount(r.Int("have")), amount(r.Int("capacity")))
