@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ func run(t *testing.T, l loop.Loop, pass func(n int) error, during time.Duration
 	t.Helper()
 	var at []time.Duration
 	synctest.Test(t, func(t *testing.T) {
+		var wg sync.WaitGroup
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), during)
 		defer cancel()
@@ -28,9 +30,10 @@ func run(t *testing.T, l loop.Loop, pass func(n int) error, during time.Duration
 		if meanwhile != nil {
 			kick := make(chan struct{}, 1) // Made in here: the bubble's clock waits for others' channels.
 			l.Kick = kick
-			go meanwhile(ctx, kick)
+			wg.Go(func() { meanwhile(ctx, kick) })
 		}
 		l.Run(ctx)
+		wg.Wait() // Nobody may outlive the bubble.
 		if err := ctx.Err(); err == nil {
 			t.Error("the loop ended by itself")
 		}
