@@ -32,7 +32,7 @@ func knobs(r *unit.ServiceResources) []knob {
 		}
 		n := s.Value
 		if s.Percent > 0 {
-			n = total() / 10000 * int64(s.Percent)
+			n = share(total(), s.Percent)
 		}
 		v := strconv.FormatInt(n, 10)
 		value1 := v
@@ -63,6 +63,13 @@ func knobs(r *unit.ServiceResources) []knob {
 		out = append(out, knob{"CPUWeight", cpu, "cpu.weight", "cpu.shares", strconv.FormatInt(r.CPUWeight, 10), strconv.FormatInt(shares, 10)})
 	}
 	return out
+}
+
+// share is so many hundredths of a percent of a total, rounded down, exact and without overflow for 0 to 10000.
+func share(total int64, permyriad int) int64 {
+	const whole = 10000
+	n := int64(permyriad)
+	return total/whole*n + total%whole*n/whole
 }
 
 // NotEnforced names the limits of a unit that this machine cannot enforce, with why.
