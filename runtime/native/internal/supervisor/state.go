@@ -72,16 +72,22 @@ func writeState(path string, raw []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	// The old file gets a second name first, so that there is a file under the first one at every moment.
-	if err := os.Remove(path + previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// The old file gets a second name first, so that there is a file under both names at every moment, also when we are
+	// killed in between.
+	link := path + ".old"
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_ = os.Link(path, path+previous) // The first time there is none, and some file systems know no links: then there is one file less.
+	if os.Link(path, link) == nil { // The first time there is none, and some file systems know no links: then there is one file less.
+		if err := os.Rename(link, path+previous); err != nil {
+			return err
+		}
+	}
 	return os.Rename(tmp, path)
 }
 
 func (in *Init) dropState(unit string) {
-	for _, p := range []string{in.statePath(unit), in.statePath(unit) + previous} {
+	for _, p := range []string{in.statePath(unit), in.statePath(unit) + previous, in.statePath(unit) + ".old"} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 			in.log.Warn("the state file of an unloaded unit stays", "unit", unit, "error", err)
 		}
