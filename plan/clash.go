@@ -70,10 +70,8 @@ func (p *Planner) mustLeave(i, s int32) *reason.Reason {
 	if !c.static.slots.has(s) {
 		return c.static.refusal(spec)
 	}
-	for _, peer := range c.demand.MachineOf {
-		if on, ok := p.whereIs(peer); !ok || !on.has(s) {
-			return reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
-		}
+	if peer, away := p.peerAway(c, s); away {
+		return reason.Because(reason.NoMachinePeer, reason.Args{"peer": peer})
 	}
 	if m.grown && p.slots.short(s) {
 		for d := range dims {
@@ -83,6 +81,16 @@ func (p *Planner) mustLeave(i, s int32) *reason.Reason {
 		}
 	}
 	return p.driven(i, s)
+}
+
+// peerAway gives a unit that one of the class has to follow (MachineOf=) and that is not on the slot.
+func (p *Planner) peerAway(c *class, s int32) (peer string, away bool) {
+	for _, peer := range c.demand.MachineOf {
+		if on, ok := p.whereIs(peer); !ok || !on.has(s) {
+			return peer, true
+		}
+	}
+	return "", false
 }
 
 // driven says which other unit on the slot drives this one away.

@@ -253,7 +253,8 @@ func (p *Planner) team(i int32, c *class) ([]*class, amounts) {
 	return team, need
 }
 
-// replace gives a unit the place of one that it replaces, which has to go elsewhere.
+// replace gives a unit the place of one that it replaces, which has to go elsewhere. It may only where it can stay:
+// one whose peer (MachineOf=) is not there would drive the other away for nothing, and be sent away itself.
 func (p *Planner) replace(i int32, c *class) (int32, bool) {
 	if len(c.replaces) == 0 || p.members[i].replacedIn == p.pass {
 		return -1, false
@@ -271,6 +272,9 @@ func (p *Planner) replace(i int32, c *class) (int32, bool) {
 	slices.SortFunc(old, func(a, b int32) int { return strings.Compare(p.members[a].name, p.members[b].name) })
 	for _, v := range old {
 		s := p.members[v].slot
+		if _, away := p.peerAway(c, s); away || slices.Contains(c.demand.MachineOf, p.members[v].name) {
+			continue
+		}
 		p.unmark(v, s)
 		ok := p.mayFit(c, s)
 		p.mark(v, s)
