@@ -69,8 +69,14 @@ func TestShare(t *testing.T) {
 		permyriad int
 		want      int64
 	}{
-		{9999, 10000, 9999}, {9999, 5000, 4999}, {9999, 1, 0}, {16777219999, 10000, 16777219999}, {16777219999, 1225, 2055209449},
-		{math.MaxInt64, 10000, math.MaxInt64}, {math.MaxInt64, 5000, math.MaxInt64 / 2}, {0, 5000, 0},
+		{9999, 10000, 9999},
+		{9999, 5000, 4999},
+		{9999, 1, 0},
+		{16777219999, 10000, 16777219999},
+		{16777219999, 1225, 2055209449},
+		{math.MaxInt64, 10000, math.MaxInt64},
+		{math.MaxInt64, 5000, math.MaxInt64 / 2},
+		{0, 5000, 0},
 	} {
 		if got := share(c.total, c.permyriad); got != c.want {
 			t.Errorf("%d/10000 of %d is %d, want %d", c.permyriad, c.total, got, c.want)
