@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -23,6 +22,7 @@ const (
 	statusExec   = 203
 	statusLimits = 205
 	statusOOM    = 206
+	statusSignal = 207
 	statusStdin  = 208
 	statusStdout = 209
 	statusStderr = 222
@@ -223,10 +223,13 @@ func lastBits(s *Setup) *Failure {
 			return setupFailure(statusNNP, "NoNewPrivileges=", err)
 		}
 	}
-	// A handler becomes the default action at exec: what our own parents ignored is not inherited.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	if err := defaultSignals(); err != nil {
+		return setupFailure(statusSignal, "signals", err)
+	}
 	if s.SIGPIPE {
-		signal.Ignore(syscall.SIGPIPE)
+		if err := ignoreSIGPIPE(); err != nil {
+			return setupFailure(statusSignal, "IgnoreSIGPIPE=", err)
+		}
 	}
 	return nil
 }
