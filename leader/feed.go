@@ -69,9 +69,9 @@ func (l *Leader) build(p *cluster.Picture) {
 	}
 }
 
-// findGrown finds the placements that the planner must not adopt: on machines which are promised more than they have
-// because a wish was changed when no leader could compare it with the one before. The last changed ones have to
-// look for a place as if they were on none.
+// findGrown finds the placements that the planner must not adopt: on machines which are promised more than they have,
+// or a port twice, because a wish was changed when no leader could compare it with the one before. The last changed
+// ones have to look for a place as if they were on none.
 func (l *Leader) findGrown(p *cluster.Picture) {
 	on := map[string][]string{}
 	for _, at := range sortedOn(l.held) {
@@ -80,39 +80,57 @@ func (l *Leader) findGrown(p *cluster.Picture) {
 		}
 	}
 	for id, names := range on { // Order does not matter: each machine for itself.
-		free := p.Machines[id].Allocatable()
-		for _, name := range names {
-			free = minus(free, l.request(p, name))
+		l.findGrownOn(p, id, names)
+	}
+}
+
+func (l *Leader) findGrownOn(p *cluster.Picture, id string, names []string) {
+	free, ports := p.Machines[id].Allocatable(), map[string][]unit.Port{}
+	for _, name := range names {
+		d := l.demand(p, name)
+		free, ports[name] = minus(free, d.Request), d.Ports
+	}
+	slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what changed last.
+		up := func(name string) int {
+			if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
+				return 1
+			}
+			return 0
 		}
-		slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what changed last.
-			up := func(name string) int {
-				if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
-					return 1
-				}
-				return 0
-			}
-			return cmp.Or(up(a)-up(b), cmp.Compare(p.Units[b].Revision, p.Units[a].Revision))
-		})
-		for _, name := range names {
-			at := cluster.On{Machine: id, Unit: name}
-			if free.CPU >= 0 && free.Memory >= 0 && free.Disk >= 0 {
-				break
-			}
-			r := l.request(p, name)
-			if l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch || r == (unit.Resources{}) {
-				continue
-			}
-			free = minus(free, unit.Resources{CPU: -r.CPU, Memory: -r.Memory, Disk: -r.Disk})
+		return cmp.Or(up(a)-up(b), cmp.Compare(p.Units[b].Revision, p.Units[a].Revision))
+	})
+	for _, name := range names {
+		at, d := cluster.On{Machine: id, Unit: name}, l.demand(p, name)
+		if l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch {
+			continue
+		}
+		short := free.CPU < 0 || free.Memory < 0 || free.Disk < 0
+		if short && d.Request != (unit.Resources{}) || clashes(ports, name) {
+			free = minus(free, unit.Resources{CPU: -d.Request.CPU, Memory: -d.Request.Memory, Disk: -d.Request.Disk})
+			delete(ports, name)
 			l.lingers[at] = reason.Because(reason.NotScheduled, reason.Args{"unit": name})
 		}
 	}
 }
 
-func (l *Leader) request(p *cluster.Picture, name string) unit.Resources {
-	if r := l.last[name]; r != nil && !Rests(p, p.Units[name]) {
-		return r.demand.Request
+// clashes tells whether a unit asks for a port that another one on its machine holds.
+func clashes(ports map[string][]unit.Port, name string) bool {
+	for _, mine := range ports[name] {
+		for other, theirs := range ports {
+			if other != name && slices.ContainsFunc(theirs, func(q unit.Port) bool { return plan.PortsClash(mine, q) }) {
+				return true
+			}
+		}
 	}
-	return unit.Resources{}
+	return false
+}
+
+// demand is what a unit holds of its machine: nothing while it rests.
+func (l *Leader) demand(p *cluster.Picture, name string) unit.Demand {
+	if r := l.last[name]; r != nil && !Rests(p, p.Units[name]) {
+		return r.demand
+	}
+	return unit.Demand{}
 }
 
 func minus(a, b unit.Resources) unit.Resources {

@@ -33,3 +33,25 @@ func TestStoppedUnitGivesItsRoomBack(t *testing.T) {
 	w.settle()
 	w.check(map[string]string{"a.service": "no-room.memory", "b.service": "m1"})
 }
+
+// A unit that is started again between two leaders finds its port taken meanwhile: it looks for another machine, and never
+// drives out the one that runs.
+func TestStartedAgainBetweenTwoLeaders(t *testing.T) {
+	port := text("10M") + "Port=8081\n"
+	w := newWorld(t)
+	w.machine("m1", gib)
+	w.want("a.service", port, cluster.Loaded)
+	w.settle()
+	w.status("m1", "a.service", "inactive")
+	w.want("b.service", port, cluster.Launched)
+	w.settle()
+	w.status("m1", "b.service", "active")
+	w.check(map[string]string{"a.service": "m1", "b.service": "m1"})
+	w.want("a.service", port, cluster.Launched)
+	w.lead("m2")
+	w.settle()
+	w.check(map[string]string{"a.service": "no-room.port", "b.service": "m1"})
+	w.machine("m2", gib)
+	w.settle()
+	w.check(map[string]string{"a.service": "m2", "b.service": "m1"})
+}

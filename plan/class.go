@@ -387,6 +387,20 @@ type portUse struct {
 	address *counted
 }
 
+// PortsClash tells whether two host ports cannot be held on one machine at once: the same number of the same protocol, on
+// the same address or on every one.
+func PortsClash(a, b unit.Port) bool {
+	return keyOf(a) == keyOf(b) && (a.Address == b.Address || wildcard(a.Address) || wildcard(b.Address))
+}
+
+func keyOf(q unit.Port) portKey {
+	k := portKey{q.Proto, q.Number}
+	if k.proto == "" {
+		k.proto = "tcp"
+	}
+	return k
+}
+
 // wildcard tells whether an address stands for every address of the machine.
 func wildcard(address string) bool {
 	switch strings.Trim(address, "[]") {
@@ -397,10 +411,7 @@ func wildcard(address string) bool {
 }
 
 func (p *Planner) portOf(q unit.Port) portUse {
-	k := portKey{q.Proto, q.Number}
-	if k.proto == "" {
-		k.proto = "tcp"
-	}
+	k := keyOf(q)
 	t := p.ports[k]
 	if t == nil {
 		t = &port{key: k}
