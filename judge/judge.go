@@ -76,7 +76,8 @@ type Output struct {
 	// LookAgain is after how long the judgement changes by time alone; 0: only when something happens.
 	LookAgain time.Duration
 	Tries     int // Runs that ended unasked since the last start or restart order.
-	// Why the last of them ended, and its invocation: to be handed back in Input.Known. nil: none did.
+	// Why the last of them ended, and its invocation: to be handed back in Input.Known. nil: none did, or not all of it
+	// is known yet.
 	Why   *reason.Reason
 	WhyOf string
 }

@@ -110,6 +110,22 @@ func code(o Output) reason.Code {
 	return o.Reason.Code
 }
 
+// TestARunOnItsWayDownIsNotKnown: systemd runs ExecStopPost= after the main process, and only then is it known how many
+// processes were killed for want of memory. What was judged before that must not be kept.
+func TestARunOnItsWayDownIsNotKnown(t *testing.T) {
+	u := load(t, "a.service", "[Service]\nExecStart=/bin/a\nMemoryMax=16M\n")
+	killed := ends(1, second, 0, cluster.Exit{Signal: 9})
+	in := Input{Now: at(second), Unit: u, Desired: cluster.Launched, Evidence: down("deactivating", "stop-post", "signal", killed...)}
+	if o := State(in); o.Why != nil || o.Final {
+		t.Errorf("on its way down it says %s for good: %v", o.State, o.Why)
+	}
+	killed[0].OOM = true
+	in.Evidence = down("failed", "failed", "oom-kill", killed...)
+	if o := State(in); o.Why == nil || o.Why.Code != reason.OOMKilled || o.WhyOf != killed[0].Invocation {
+		t.Errorf("at the end it says %v of run %q", o.Why, o.WhyOf)
+	}
+}
+
 func TestStability(t *testing.T) {
 	check := plain + "[X-Argosy]\nHealthCheck=http://:3300/healthz\n"
 	healthy := func(since time.Duration) func(*Input) {

@@ -15,7 +15,8 @@ func (in Input) service() Output {
 	runs := in.runs()
 	o := in.byActive(runs)
 	o.Tries = len(runs)
-	if last := len(runs) - 1; last >= 0 {
+	// A run that is on its way down is not over: what its last commands count (memory kills) is not known yet.
+	if last := len(runs) - 1; last >= 0 && in.Evidence.Active != "deactivating" {
 		o.Why, o.WhyOf = in.why(runs, last), runs[last].invocation
 	}
 	return o
