@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"argosy.dev/argosy/reason"
@@ -171,6 +172,48 @@ type MachineAdmin struct {
 	ID       string            `json:"id"`
 	Cordoned bool              `json:"cordoned,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"` // Overrides; an empty value hides the machine's own.
+}
+
+// Role is what a user may do (docs/security.md).
+type Role string
+
+// The roles, each with all that the one before it may.
+const (
+	Viewer   Role = "viewer"   // See everything but secrets.
+	Deployer Role = "deployer" // Units: submit, start, stop, destroy.
+	Operator Role = "operator" // Machines: cordon, drain, metadata; exec and ssh.
+	Admin    Role = "admin"    // Who may come in: tokens, users, certificates, the store.
+)
+
+// Roles lists the roles, the least first.
+func Roles() []Role { return []Role{Viewer, Deployer, Operator, Admin} }
+
+// May tells whether a role includes another one. No role includes nothing.
+func (r Role) May(needed Role) bool {
+	have, need := slices.Index(Roles(), r), slices.Index(Roles(), needed)
+	return have >= 0 && need >= 0 && have >= need
+}
+
+// User is a person, or a program of one, that comes over the network. Writer: a person, through api.
+type User struct {
+	Name string    `json:"name"`
+	Role Role      `json:"role"`
+	By   string    `json:"by,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// Revoked says that certificates of a machine or user that were issued until At count no more. Writer: a person, through api.
+type Revoked struct {
+	Kind string    `json:"kind"` // machine or user.
+	Name string    `json:"name"` // Machine id or user name.
+	By   string    `json:"by,omitempty"`
+	Why  string    `json:"why,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// Settings are the cluster's own. Writer: a person, through api.
+type Settings struct {
+	Servers int `json:"servers,omitempty"` // How many machines are to hold the store: 1, 3 or 5; 0: as many as there are, up to 5.
 }
 
 // Answer is the one state of a unit that every screen shows: the agent's word where it has spoken about the

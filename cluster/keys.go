@@ -12,6 +12,11 @@ const (
 	AdminPrefix      = "admin/"      // admin/ID: MachineAdmin. A person.
 	AlivePrefix      = "alive/"      // alive/ID: lease-bound; there while the machine is heard of. That machine.
 	LeaderPrefix     = "leader/"     // leader/term: Reign, the link between the leader's writes. The leader.
+	TokensPrefix     = "tokens/"     // tokens/ID: identity.Grant, what a join token admits. A person.
+	UsersPrefix      = "users/"      // users/NAME: User. A person.
+	RevokedPrefix    = "revoked/"    // revoked/KIND/NAME: Revoked. A person.
+	TrustPrefix      = "ca/"         // ca/authority: the cluster's certificate authority, its keys sealed. A person.
+	SettingsPrefix   = "settings/"   // settings/cluster: Settings. A person.
 )
 
 // UnitKey is where the wish for a unit lies.
@@ -37,6 +42,21 @@ func AliveKey(id string) string { return AlivePrefix + id }
 
 // LeaderKey is where the leader says who it is; each of its writes holds on to the one before.
 func LeaderKey() string { return LeaderPrefix + "term" }
+
+// TokenKey is where a join token's grant lies.
+func TokenKey(id string) string { return TokensPrefix + id }
+
+// UserKey is where a user's role stands.
+func UserKey(name string) string { return UsersPrefix + name }
+
+// RevokedKey is there when the certificates of a machine or a user count no more; kind as in package identity.
+func RevokedKey(kind, name string) string { return RevokedPrefix + kind + "/" + name }
+
+// AuthorityKey is where the certificate authority lies.
+func AuthorityKey() string { return TrustPrefix + "authority" }
+
+// SettingsKey is where the cluster's settings lie.
+func SettingsKey() string { return SettingsPrefix + "cluster" }
 
 // splitKey takes a key apart into its prefix (with the slash) and the rest.
 func splitKey(key string) (prefix, rest string) {

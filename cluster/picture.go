@@ -22,6 +22,9 @@ type Picture struct {
 	Machines   map[string]*Machine
 	Admin      map[string]*MachineAdmin
 	Alive      map[string]bool
+	Users      map[string]*User
+	Revoked    map[string]*Revoked // By KIND/NAME.
+	Settings   Settings
 
 	on map[string][]string // Unit name -> machine ids with a placement, sorted.
 }
@@ -31,6 +34,7 @@ func NewPicture() *Picture {
 	return &Picture{
 		Units: map[string]*Wanted{}, Placements: map[On]*Placement{}, Unplaced: map[string]*Placement{},
 		Statuses: map[On]*Status{}, Machines: map[string]*Machine{}, Admin: map[string]*MachineAdmin{}, Alive: map[string]bool{},
+		Users: map[string]*User{}, Revoked: map[string]*Revoked{},
 		on: map[string][]string{},
 	}
 }
@@ -77,12 +81,26 @@ func (p *Picture) Apply(key string, value []byte, revision int64) (Touched, erro
 		} else {
 			p.Alive[rest] = true
 		}
+	case UsersPrefix:
+		err = keep(p.Users, rest, value)
+	case RevokedPrefix:
+		err = keep(p.Revoked, rest, value)
+	case SettingsPrefix:
+		err = p.keepSettings(value)
 	}
 	p.Revision = max(p.Revision, revision)
 	if err != nil {
 		return t, fmt.Errorf("store key %s: %w", key, err)
 	}
 	return t, nil
+}
+
+func (p *Picture) keepSettings(value []byte) error {
+	p.Settings = Settings{}
+	if value == nil {
+		return nil
+	}
+	return json.Unmarshal(value, &p.Settings)
 }
 
 func keep[K comparable, V any](m map[K]*V, key K, value []byte) error {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ type Role string
 
 // The writers of facts.
 const (
-	Person  Role = "person"  // Through api: units, machine admin.
+	Person  Role = "person"  // Through api: units, machine admin, who may come in, settings.
 	Leader  Role = "leader"  // Placements and why not.
 	Machine Role = "machine" // Its own record, its own statuses, its own lease.
 )
@@ -128,7 +129,8 @@ func (w Writer) May(changes ...Change) error {
 func (w Writer) owns(key string) bool {
 	switch w.Role {
 	case Person:
-		return strings.HasPrefix(key, cluster.UnitsPrefix) || strings.HasPrefix(key, cluster.AdminPrefix)
+		return hasPrefix(key, cluster.UnitsPrefix, cluster.AdminPrefix, cluster.TokensPrefix, cluster.UsersPrefix,
+			cluster.RevokedPrefix, cluster.TrustPrefix, cluster.SettingsPrefix)
 	case Leader:
 		return strings.HasPrefix(key, cluster.PlacementsPrefix) || strings.HasPrefix(key, cluster.UnplacedPrefix) ||
 			strings.HasPrefix(key, cluster.LeaderPrefix)
@@ -137,6 +139,10 @@ func (w Writer) owns(key string) bool {
 			key == cluster.MachineKey(w.ID) || key == cluster.AliveKey(w.ID))
 	}
 	return false
+}
+
+func hasPrefix(key string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
 // Unavailable wraps an implementation's error that means "no answer".
