@@ -90,25 +90,41 @@ func (l *Leader) findGrownOn(p *cluster.Picture, id string, names []string) {
 		d := l.demand(p, name)
 		free, ports[name] = minus(free, d.Request), d.Ports
 	}
-	slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what changed last.
-		up := func(name string) int {
-			if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
-				return 1
-			}
-			return 0
+	unfit := func(name string) {
+		d := l.demand(p, name)
+		free = minus(free, unit.Resources{CPU: -d.Request.CPU, Memory: -d.Request.Memory, Disk: -d.Request.Disk})
+		delete(ports, name)
+		l.lingers[cluster.On{Machine: id, Unit: name}] = reason.Because(reason.NotScheduled, reason.Args{"unit": name})
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { // Those stay that nobody has changed since they came.
+		at := cluster.On{Machine: id, Unit: name}
+		return l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch
+	})
+	status := func(name string) (up int, since time.Time) {
+		if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
+			return 1, s.StartedAt
 		}
-		return cmp.Or(up(a)-up(b), cmp.Compare(p.Units[b].Revision, p.Units[a].Revision))
+		return 0, time.Time{}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what was started last: it came to a held port.
+		x, since := status(a)
+		y, after := status(b)
+		return cmp.Or(x-y, after.Compare(since))
 	})
 	for _, name := range names {
-		at, d := cluster.On{Machine: id, Unit: name}, l.demand(p, name)
-		if l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch {
-			continue
+		if clashes(ports, name) {
+			unfit(name)
 		}
-		short := free.CPU < 0 || free.Memory < 0 || free.Disk < 0
-		if short && d.Request != (unit.Resources{}) || clashes(ports, name) {
-			free = minus(free, unit.Resources{CPU: -d.Request.CPU, Memory: -d.Request.Memory, Disk: -d.Request.Disk})
-			delete(ports, name)
-			l.lingers[at] = reason.Because(reason.NotScheduled, reason.Args{"unit": name})
+	}
+	slices.SortStableFunc(names, func(a, b string) int { // First what does not run, then what changed last.
+		x, _ := status(a)
+		y, _ := status(b)
+		return cmp.Or(x-y, cmp.Compare(p.Units[b].Revision, p.Units[a].Revision))
+	})
+	for _, name := range names {
+		_, stays := ports[name]
+		if short := free.CPU < 0 || free.Memory < 0 || free.Disk < 0; short && stays && l.demand(p, name).Request != (unit.Resources{}) {
+			unfit(name)
 		}
 	}
 }
