@@ -33,6 +33,13 @@ const (
 	StoreUnavailable    Code = "store-unavailable"
 	StoreFull           Code = "store-full"
 	NotReachable        Code = "not-reachable"
+	NoCluster           Code = "no-cluster"
+	NotListening        Code = "not-listening"
+	NotServer           Code = "not-a-server"
+	NoServer            Code = "no-server"
+	MachineCloned       Code = "machine-cloned"
+	NameInUse           Code = "name-in-use"
+	NoSuchUser          Code = "no-such-user"
 	Internal            Code = "internal"
 	NotScheduled        Code = "not-scheduled"
 	NoMachine           Code = "no-machine"
@@ -259,6 +266,44 @@ func table() []Entry {
 			Doc:      "No Argosy answers at the address.",
 			sentence: say("cannot reach argosy at {address}: {error}"),
 			hint:     say("argosy up starts a one-machine cluster; ARGOSY_HOST=unix:///PATH names another socket"),
+		},
+		{
+			Code: NoCluster, Scope: ScopeCluster, Cure: Permanent, Short: "no cluster",
+			Doc:      "The store holds no certificate authority: no cluster was founded here.",
+			sentence: say("no cluster was founded here: there is no certificate authority"), hint: say("argosy init founds one, argosy join TOKEN joins one"),
+		},
+		{
+			Code: NotListening, Scope: ScopeCluster, Cure: Permanent, Short: "not listening",
+			Doc:      "No server of the cluster listens on the network, so no machine can join it.",
+			sentence: say("no server of this cluster listens on the network: no machine could reach it"),
+			hint:     say("start the server with an address that the others reach: argosy up --listen ADDRESS:7443"),
+		},
+		{
+			Code: NotServer, Scope: ScopeMachine, Cure: Transient, Short: "not a server", Args: []string{"machine"},
+			Doc:      "The machine that was asked holds no store: another one has to be asked.",
+			sentence: say("{machine} is not a server of the cluster"), hint: say("argosy list-machines shows which machines are"),
+		},
+		{
+			Code: NoServer, Scope: ScopeCluster, Cure: Transient, Short: "no server", Args: []string{"servers", "error"},
+			Doc:      "This machine reaches no server of its cluster. Its units go on running, and it goes on asking.",
+			sentence: say("no server of the cluster answers (asked {servers}): {error}"),
+			hint:     say("units of this machine go on; argosy status --local shows them"),
+		},
+		{
+			Code: MachineCloned, Scope: ScopeMachine, Cure: Permanent, Short: "machine cloned", Args: []string{"machine", "id", "address"},
+			Doc:      "A machine with this id is in the cluster and alive: this one is a copy of its disk.",
+			sentence: say("machine {id} is in the cluster already and alive, as {machine} at {address}: this is a copy of it"),
+			hint:     say("remove the copied data directory (--data), then join again: the machine gets an id of its own"),
+		},
+		{
+			Code: NameInUse, Scope: ScopeMachine, Cure: Permanent, Short: "name in use", Args: []string{"name", "id", "address?"},
+			Doc:      "Another machine of the cluster has this name.",
+			sentence: say("the name {name} belongs to machine {id}"), hint: say("join with another one (--name), or remove the old machine: argosy machine rm {name}"),
+		},
+		{
+			Code: NoSuchUser, Scope: ScopeCluster, Cure: Permanent, Short: "no such user", Args: []string{"user"},
+			Doc:      "The cluster knows no user of this name.",
+			sentence: say("there is no user {user}"), hint: say("argosy user ls lists the users"),
 		},
 		{
 			Code: Internal, Scope: ScopeCluster, Cure: Transient, Short: "internal error", Args: []string{"error"},
