@@ -216,7 +216,7 @@ func evidenceWords(st *cluster.Status, e *cluster.Evidence) {
 	}
 	st.Load, st.Active, st.Sub, st.Result = e.Load, e.Active, e.Sub, e.Result
 	st.MainPID, st.Restarts, st.StartedAt, st.StatusText, st.Hash = e.MainPID, e.NRestarts, e.ActiveSince, e.StatusText, e.Hash
-	st.Next, st.Last, st.Invocation = e.NextElapse, e.LastTrigger, e.Invocation
+	st.Next, st.Last, st.Invocation, st.OOMKills = e.NextElapse, e.LastTrigger, e.Invocation, e.OOMKills
 	if n := len(e.Exits); n > 0 {
 		st.ExitCode, st.ExitSignal = e.Exits[n-1].Status, e.Exits[n-1].Signal
 	}

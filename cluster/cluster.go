@@ -119,8 +119,9 @@ type Status struct {
 	MainPID    int       `json:"main_pid,omitempty"`
 	ExitCode   int       `json:"exit_code,omitempty"`
 	ExitSignal int       `json:"exit_signal,omitempty"`
-	Restarts   int       `json:"restarts,omitempty"` // By Restart=, since the last start order.
-	Tries      int       `json:"tries,omitempty"`    // Failed tries since the last start order.
+	Restarts   int       `json:"restarts,omitempty"`  // By Restart=, since the last start order.
+	Tries      int       `json:"tries,omitempty"`     // Failed tries since the last start order.
+	OOMKills   int       `json:"oom_kills,omitempty"` // Counted by its cgroup since the last start order.
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	StatusText string    `json:"status_text,omitempty"` // STATUS= of sd_notify.
 	Hash       string    `json:"hash,omitempty"`        // Of the canonical text that is loaded.

@@ -206,6 +206,16 @@ func (h *history) oomSince(since time.Time) (kills int, peak int64) {
 	return kills, peak
 }
 
+// oomOf is how many memory kills of one run are noted.
+func (h *history) oomOf(id string) int {
+	for i := range h.runs {
+		if h.runs[i].id == id {
+			return h.runs[i].oomKills
+		}
+	}
+	return 0
+}
+
 // signalled takes a change signal. PID 1 sends them in pairs with all properties that tell of changes: first those of
 // the service, with the last end of its main process, then those of the unit, with the run that it belongs to. So
 // the ends of runs that follow one another faster than anybody asks are known, too.

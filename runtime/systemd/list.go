@@ -246,7 +246,7 @@ func (r *Runtime) compose(u *loaded) cluster.Evidence {
 	e.Hash = u.hash
 	since := timeOf(startedFile(u.name))
 	kills, peak := u.history.oomSince(since)
-	e.OOMKills = kills + u.evidence.kills
+	e.OOMKills = kills + max(0, u.evidence.kills-u.history.oomOf(e.Invocation)) // What was noted already is in both.
 	e.MemoryPeak = max(e.MemoryPeak, peak)
 	e.Exits = slices.Clone(u.history.exits)
 	for i := range e.Exits {

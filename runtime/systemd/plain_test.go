@@ -189,3 +189,21 @@ func TestFilesOfOthersAreFound(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryKillsAreCountedOnce: the journal and the hook tell of kills that the running unit's cgroup counts, too.
+func TestMemoryKillsAreCountedOnce(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	u := &loaded{name: "no-such-unit-of-argosy.service"}
+	u.evidence.Active, u.evidence.Invocation = "active", "two"
+	for _, run := range []string{"one", "two"} {
+		u.history.take(message(msgStarted, u.name, run, at))
+		u.history.take(message(msgOOM, u.name, run, at.Add(time.Second)))
+	}
+	r := &Runtime{}
+	for live, want := range map[int]int{0: 2, 1: 2, 3: 4} { // The cgroup's count, with one of it noted.
+		u.evidence.kills = live
+		if e := r.compose(u); e.OOMKills != want {
+			t.Errorf("with %d kills in the cgroup: %d, want %d", live, e.OOMKills, want)
+		}
+	}
+}
