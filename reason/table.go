@@ -104,6 +104,26 @@ const (
 	Finished            Code = "finished"
 	TimerWaiting        Code = "timer-waiting"
 	Healthy             Code = "healthy"
+
+	// Of certificates and join tokens (identity.go).
+	BadToken           Code = "bad-token"
+	TokenUnknown       Code = "token-unknown"
+	TokenExpired       Code = "token-expired"
+	TokenUsed          Code = "token-used"
+	TokenRole          Code = "token-role"
+	CertificateInvalid Code = "certificate-invalid"
+	CertificateExpired Code = "certificate-expired"
+	CertificateEarly   Code = "certificate-early"
+	CertificateRevoked Code = "certificate-revoked"
+	CertificateRefused Code = "certificate-refused"
+	WrongCluster       Code = "wrong-cluster"
+	WrongIdentity      Code = "wrong-identity"
+	CAUnknown          Code = "ca-unknown"
+	CAMismatch         Code = "ca-mismatch"
+	CARotating         Code = "ca-rotating"
+	IdentityFile       Code = "identity-file"
+	IdentityExposed    Code = "identity-exposed"
+	ClusterKeyWrong    Code = "cluster-key-wrong"
 )
 
 // Table is every reason there is, in the order a unit can meet them.
@@ -187,7 +207,7 @@ func fits(r *Reason, key, as string) string {
 }
 
 func table() []Entry {
-	return []Entry{
+	return append([]Entry{
 		{
 			Code: UnitInvalid, Scope: ScopeUnit, Cure: Permanent, Short: "invalid unit", Args: []string{"file", "line", "error"},
 			Doc: "The unit file cannot be read, or a value in it is not one that systemd would take. Nothing was changed.",
@@ -647,7 +667,7 @@ func table() []Entry {
 			Code: Healthy, Scope: ScopeUnit, Cure: Fine, Short: "healthy", Args: []string{"evidence?"},
 			Doc: "Running, ready, and stable for its window.", sentence: withTail("running and stable", "evidence"),
 		},
-	}
+	}, identities()...)
 }
 
 // Lookup finds the table's entry of a code.
