@@ -184,12 +184,23 @@ func (p *Planner) checkWaiting(*Planner) error {
 		if e.Unplaced == nil {
 			return fmt.Errorf("a unit of %s waits, and %d machines could take it", c.demand.Service, e.Fits)
 		}
-		if c.why != nil && c.why.Code != e.Unplaced.Code && (aboutPeer(c.why) || aboutPeer(e.Unplaced)) {
-			return fmt.Errorf("a unit of %s waits and was told %w, but today it is %w", c.demand.Service, c.why, e.Unplaced)
+		told := c.why
+		if !p.Behind() && !reason.Equal(told, e.Unplaced) || told != nil && told.Code != e.Unplaced.Code && (aboutPeer(told) || aboutPeer(e.Unplaced)) {
+			return fmt.Errorf("a unit of %s waits and was told %w, but today it is %w", c.demand.Service, told, e.Unplaced)
+		}
+		for _, i := range c.queue[c.head:] {
+			if i >= 0 && !reason.Equal(p.members[i].why, told) && (!c.older || p.members[i].why.Code != told.Code) {
+				return fmt.Errorf("%s waits and was told %w, but its class lacks %w", p.members[i].name, p.members[i].why, told)
+			}
 		}
 	}
 	for _, i := range p.globals {
 		m := &p.members[i]
+		if m.wanted && m.global.count == 0 && !p.Behind() {
+			if today := p.explainClass(m.class, -1).Unplaced; !reason.Equal(m.why, today) {
+				return fmt.Errorf("global %s is nowhere and was told %w, but today it is %w", m.name, m.why, today)
+			}
+		}
 		for s := p.slots.open.next(0); m.wanted && s >= 0; s = p.slots.open.next(s + 1) {
 			if !m.global.on.has(s) && p.mayFit(m.class, s) {
 				return fmt.Errorf("global %s is not on %s, which could take it", m.name, p.slots.name(s))

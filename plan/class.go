@@ -35,8 +35,7 @@ type class struct {
 
 	isReady, isWaiting, explain bool
 	why                         *reason.Reason // Why its queue waits.
-	best                        int64          // The "have" of a no-room reason, in dimension bestDim.
-	bestDim                     int            // -1: none.
+	older                       bool           // Its units were told other numbers: see retellLimit.
 }
 
 // static is what the machine itself has to be, apart from room: kept as a set for all classes that ask the same.
@@ -185,7 +184,7 @@ func (p *Planner) newClass(u *Unit, key string, own int) *class {
 	d := u.Demand
 	p.serial++
 	c := &class{
-		key: key, own: own, serial: p.serial, demand: d, typ: u.Type, need: amountsOf(d.Request), bestDim: -1,
+		key: key, own: own, serial: p.serial, demand: d, typ: u.Type, need: amountsOf(d.Request),
 		matched: slices.Clone(p.scratch.globs), conflicts: p.globList(d.Conflicts), replaces: p.globList(d.Replaces),
 	}
 	c.static = p.staticOf(u)

@@ -13,6 +13,7 @@ import (
 const (
 	wakeAllAbove = 64   // So many freed machines wake every waiting class, unasked.
 	retellLimit  = 64   // A class with more waiting units is not told again when only the numbers of its reason change.
+	refreshLimit = 4    // So many waiting classes without news of their own are explained anew in one pass.
 	maxRounds    = 1000 // Units that drive each other about would do so for ever: what is left waits for the next pass.
 	maxTeam      = 16   // Units that follow another and are considered together with it.
 )
@@ -36,11 +37,16 @@ func (p *Planner) Decide() []Change {
 			p.placeReady()
 		}
 	}
+	p.refresh()
 	p.explainWaiting()
 	p.report()
 	p.machines = false
 	return p.changes
 }
+
+// Behind tells that reasons may be of yesterday: Decide goes on with them, refreshLimit classes at a time, also without
+// news.
+func (p *Planner) Behind() bool { return p.moved || p.behind > 0 }
 
 // takeAdopted puts what the store holds where it holds it.
 func (p *Planner) takeAdopted() {
@@ -140,9 +146,6 @@ func (p *Planner) wakeClass(c *class) {
 		return
 	}
 	for _, s := range p.freed {
-		if c.bestDim >= 0 && p.slots.free[c.bestDim][s] > c.best && c.static.slots.has(s) && p.slots.open.has(s) {
-			c.explain = true
-		}
 		if p.mayFit(c, s) || p.canPreempt(c) {
 			p.wake(c)
 			return
@@ -195,7 +198,7 @@ func (p *Planner) placeQueue(c *class) {
 	p.compact(c)
 	if c.queued == 0 {
 		if c.isWaiting {
-			c.isWaiting, c.why, c.bestDim = false, nil, -1
+			c.isWaiting, c.why, c.older = false, nil, false
 			p.waiting = slices.DeleteFunc(p.waiting, func(o *class) bool { return o == c })
 		}
 		return

@@ -21,6 +21,7 @@ type Machine struct {
 	Types       []string          // Unit types that its runtime runs; empty: every type.
 	Runtime     string            // For people: systemd, native, fake.
 	Cordoned    bool              // Keeps what it has, takes nothing new.
+	Silent      bool              // Does not answer, but not for long: as cordoned, and told as down.
 	Down        bool              // Its units are moved away.
 }
 
@@ -83,6 +84,11 @@ type Planner struct {
 	waiting    []*class // Classes with units that are on no machine.
 	touched    []int32
 	machines   bool // A machine came, went or changed.
+	moved      bool // Or anything else did: reasons may be of yesterday.
+
+	// The waiting classes, then the globals, are explained anew by turns: see refresh.
+	turn   int // The last one that was.
+	behind int // How many are still to be.
 
 	sample  sample
 	scratch scratch
@@ -234,7 +240,13 @@ func (p *Planner) member(name string) int32 {
 	return i
 }
 
+// touch notes news of a unit, which may make other units' reasons old.
 func (p *Planner) touch(i int32) {
+	p.moved = true
+	p.toReport(i)
+}
+
+func (p *Planner) toReport(i int32) {
 	if m := &p.members[i]; !m.isTouched {
 		m.isTouched = true
 		p.touched = append(p.touched, i)

@@ -126,6 +126,29 @@ func (p *Planner) reportGlobal(i int32) {
 	}
 }
 
+// refresh lets some reasons without news of their own be made anew, when anything was placed, left or changed: what a unit
+// lacks today may be another thing than when it was told. The waiting classes take turns, and the global units that are
+// nowhere; a pass costs refreshLimit explanations at most, however many wait.
+func (p *Planner) refresh() {
+	all := len(p.waiting) + len(p.globals)
+	if p.moved {
+		p.moved, p.behind = false, all
+	}
+	for n := 0; n < refreshLimit && p.behind > 0; p.behind-- {
+		p.turn = (p.turn + 1) % all
+		if p.turn < len(p.waiting) {
+			p.waiting[p.turn].explain = true
+			n++
+			continue
+		}
+		i := p.globals[p.turn-len(p.waiting)]
+		if m := &p.members[i]; m.wanted && m.global.count == 0 {
+			p.toReport(i)
+			n++
+		}
+	}
+}
+
 // explainWaiting finds the reasons of the classes whose waiting units have news to hear. What follows another unit is
 // explained again after it; a chain has an end, because a circle's reason is the circle.
 func (p *Planner) explainWaiting() {
@@ -142,34 +165,22 @@ func (p *Planner) explainOnce() (more bool) {
 		c.explain = false
 		old := c.why
 		c.why = p.explainClass(c, -1).Unplaced
-		c.noteBest()
-		if reason.Equal(old, c.why) {
-			c.why = old
-			if old != nil {
-				continue
-			}
+		if old != nil && reason.Equal(old, c.why) && (!c.older || c.queued > retellLimit) {
+			continue
 		}
 		if p.retellFollowers(c) {
 			more = true
 		}
 		if old != nil && c.why != nil && old.Code == c.why.Code && c.queued > retellLimit {
+			c.older = true
 			continue // Thousands of records for a number that has moved: Explain has today's.
 		}
+		c.older = false
 		for _, i := range c.queue[c.head:] {
 			if i >= 0 {
-				p.touch(i)
+				p.toReport(i)
 			}
 		}
 	}
 	return more
-}
-
-// noteBest remembers the room that the told reason speaks of, so that more room is told too.
-func (c *class) noteBest() {
-	c.bestDim = -1
-	for d, code := range [dims]reason.Code{cpu: reason.NoRoomCPU, memory: reason.NoRoomMemory, disk: reason.NoRoomDisk} {
-		if c.why != nil && c.why.Code == code {
-			c.bestDim, c.best = d, c.why.Int("have")
-		}
-	}
 }

@@ -261,8 +261,10 @@ func (s *stage) demand(d *unit.Demand, k, v string) {
 }
 
 func (s *stage) decide() {
-	for _, c := range slices.Clone(s.p.Decide()) {
-		fmt.Fprintln(&s.out, s.line(c))
+	for again := true; again; again = s.p.Behind() {
+		for _, c := range slices.Clone(s.p.Decide()) {
+			fmt.Fprintln(&s.out, s.line(c))
+		}
 	}
 	if again := s.p.Decide(); len(again) > 0 {
 		s.t.Errorf("a second Decide without news says %v", again)

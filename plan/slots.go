@@ -31,8 +31,8 @@ type slots struct {
 	blockMax    [dims][]int64 // Per 64 slots: no slot of the block has more free. Tightened when found too high.
 
 	present slotSet
-	open    slotSet // Takes new units: neither down nor cordoned.
-	down    slotSet
+	open    slotSet // Takes new units: neither down nor silent nor cordoned.
+	down    slotSet // Gives no sign of life: Down or Silent.
 	over    slotSet // Promised more than it has, and not by us: see excuse.
 	attrs   map[string]*attribute
 
@@ -57,7 +57,7 @@ func (p *Planner) SetMachine(m Machine) {
 	if known && sameMachine(&p.slots.spec[s], &m) {
 		return
 	}
-	p.machines = true
+	p.machines, p.moved = true, true
 	if !known {
 		s = p.slots.make(m.ID)
 	}
@@ -77,7 +77,7 @@ func (p *Planner) SetMachine(m Machine) {
 
 func sameMachine(a, b *Machine) bool {
 	return a.Name == b.Name && a.Allocatable == b.Allocatable && a.Runtime == b.Runtime && a.Cordoned == b.Cordoned &&
-		a.Down == b.Down && slices.Equal(a.Types, b.Types) && maps.Equal(a.Metadata, b.Metadata)
+		a.Down == b.Down && a.Silent == b.Silent && slices.Equal(a.Types, b.Types) && maps.Equal(a.Metadata, b.Metadata)
 }
 
 // RemoveMachine tells that a machine is no more; its units are placed elsewhere.
@@ -86,7 +86,7 @@ func (p *Planner) RemoveMachine(id string) {
 	if !ok {
 		return
 	}
-	p.machines = true
+	p.machines, p.moved = true, true
 	name := p.slots.name(s)
 	for len(p.slots.on[s]) > 0 {
 		i := p.slots.on[s][len(p.slots.on[s])-1]
@@ -132,8 +132,8 @@ func (t *slots) setSpec(s int32, m Machine) {
 	}
 	t.fragAt[s] = 0
 	t.excuse(s)
-	t.open.set(s, !m.Cordoned && !m.Down)
-	t.down.set(s, m.Down)
+	t.open.set(s, !m.Cordoned && !m.Down && !m.Silent)
+	t.down.set(s, m.Down || m.Silent)
 }
 
 func (t *slots) setAttrs(s int32, old, now map[string]string) {
