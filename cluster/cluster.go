@@ -134,9 +134,11 @@ type Status struct {
 
 // Machine is one host of the cluster. Writer: that machine.
 type Machine struct {
-	ID         string            `json:"id"`   // 32 hex digits.
-	Name       string            `json:"name"` // A person's name for it.
-	Address    string            `json:"address,omitempty"`
+	ID         string            `json:"id"`                 // 32 hex digits.
+	Name       string            `json:"name"`               // A person's name for it.
+	Address    string            `json:"address,omitempty"`  // Of its API: host:port.
+	Server     bool              `json:"server,omitempty"`   // It may hold the store and speak for the cluster.
+	PeerURL    string            `json:"peer_url,omitempty"` // Where the other servers' stores reach its store.
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	Capacity   unit.Resources    `json:"capacity"` // What the machine has.
 	Reserved   unit.Resources    `json:"reserved"` // Kept for the system and for Argosy.

@@ -12,7 +12,7 @@ var floors = [][]string{
 	{"plan", "judge", "quorum"},
 	{"loop", "identity"},
 	{"store"},
-	{"store/memory", "store/etcd"},
+	{"store/memory", "store/etcd", "store/remote"},
 	{"runtime"},
 	{"runtime/native", "runtime/systemd", "runtime/fake"},
 	{"agent", "leader", "member", "history"},
