@@ -44,7 +44,6 @@ func (l *Leader) build(p *cluster.Picture) {
 	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
 	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
 	l.rested, l.waking = map[string]bool{}, nil
-	l.raw = map[string]*reason.Reason{}
 	for _, on := range sortedOn(p.Placements) {
 		l.hold(on, *p.Placements[on])
 	}
@@ -224,13 +223,13 @@ func (l *Leader) setMachine(p *cluster.Picture, id string) {
 	}
 	since, silent := l.down[id]
 	l.isDown[id] = silent && now.Sub(since) >= l.cfg.DownAfter
-	cordoned := silent || p.Admin[id] != nil && p.Admin[id].Cordoned
+	cordoned := p.Admin[id] != nil && p.Admin[id].Cordoned
 	for _, c := range m.Conditions {
 		cordoned = cordoned || c.NoNew
 	}
 	l.planner.SetMachine(plan.Machine{
 		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(),
-		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Down: l.isDown[id],
+		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Silent: silent, Down: l.isDown[id],
 	})
 }
 

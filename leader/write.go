@@ -48,7 +48,6 @@ func (e *edit) size() int {
 // written already: if they are not, everything is built anew.
 func (l *Leader) decide() []edit {
 	var edits []edit
-	changed := map[string]bool{}
 	changes := l.planner.Decide()
 	if len(l.waking) > 0 {
 		changes = slices.Clone(changes)
@@ -59,7 +58,6 @@ func (l *Leader) decide() []edit {
 		changes = append(changes, l.planner.Decide()...)
 	}
 	for _, c := range changes {
-		changed[c.Unit] = true
 		if l.bad[c.Unit] != nil {
 			continue // Told below.
 		}
@@ -78,7 +76,6 @@ func (l *Leader) decide() []edit {
 		}
 	}
 	edits = append(edits, l.stopLingering()...)
-	edits = append(edits, l.retell(changed)...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
 			edits = append(edits, edit{unit: name, order: leaving, why: l.bad[name]})
@@ -109,45 +106,10 @@ func (l *Leader) translate(c plan.Change) edit {
 		e.clear = c.Reason == nil && !c.Global && l.hasUnplaced(c.Unit)
 		return e
 	}
-	delete(l.raw, c.Unit)
-	why := l.honest(c.Reason)
-	if why != c.Reason {
-		l.raw[c.Unit] = c.Reason
-	}
-	if !l.hasUnplaced(c.Unit) || !reason.Equal(l.unplaced[c.Unit], why) {
-		e.why = why
+	if !l.hasUnplaced(c.Unit) || !reason.Equal(l.unplaced[c.Unit], c.Reason) {
+		e.why = c.Reason
 	}
 	return e
-}
-
-// honest says of a machine that fell silent a moment ago that it does not answer: the planner was told that it is
-// cordoned, so that it gets nothing new and loses nothing yet.
-func (l *Leader) honest(r *reason.Reason) *reason.Reason {
-	if r == nil || len(l.down) == 0 {
-		return r
-	}
-	out := &reason.Reason{Code: r.Code, Args: r.Args, Candidates: slices.Clone(r.Candidates)}
-	var silent []string
-	closed := false
-	for i, c := range out.Candidates {
-		for j, b := range c.Because {
-			if b.Code != reason.MachineCordoned {
-				continue
-			}
-			if _, is := l.down[c.ID]; !is {
-				closed = true
-				continue
-			}
-			because := slices.Clone(c.Because)
-			because[j] = reason.Because(reason.MachineDown, reason.Args{"machine": c.Machine})
-			out.Candidates[i].Because = because
-			silent = append(silent, c.Machine)
-		}
-	}
-	if out.Code == reason.MachineCordoned && !closed && len(silent) > 0 {
-		out.Code, out.Args = reason.MachineDown, reason.Args{"machine": strings.Join(silent, ", ")}
-	}
-	return out
 }
 
 // elsewhere adds the machines that still hold a unit which is to be on one machine only, or on none: a lost
@@ -231,23 +193,6 @@ func (l *Leader) stopLingering() []edit {
 		}
 		edits = append(edits, e)
 		l.remember(e)
-	}
-	return edits
-}
-
-// retell writes anew what honest would say otherwise by now: the planner has no news of it.
-func (l *Leader) retell(changed map[string]bool) []edit {
-	var edits []edit
-	for _, name := range slices.Sorted(maps.Keys(l.raw)) {
-		if !l.hasUnplaced(name) || !l.wanted[name] {
-			delete(l.raw, name)
-			continue
-		}
-		if why := l.honest(l.raw[name]); !changed[name] && !reason.Equal(l.unplaced[name], why) {
-			e := edit{unit: name, order: leaving, why: why}
-			edits = append(edits, e)
-			l.remember(e)
-		}
 	}
 	return edits
 }
