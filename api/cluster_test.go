@@ -60,7 +60,9 @@ func TestMetrics(t *testing.T) {
 		`argosy_build_info{go="`, `argosy_unit_state{state="healthy"} 1`, `argosy_unit_state{state="stopped"} 1`, `argosy_unit_state{state="failed"} 0`,
 		`argosy_units{reason="healthy"} 1`, `argosy_units{reason="not-started"} 1`, `argosy_machine_up{machine="m1"} 1`,
 		`argosy_machine_memory_allocatable_bytes{machine="m1"} 1.073741824e+09`, `argosy_machine_memory_requested_bytes{machine="m1"} 1.048576e+08`,
-		`argosy_machine_cpu_requested_cores{machine="m1"} 0.5`, `argosy_api_requests_total{call="applyUnits",code="200"} 2`, `argosy_api_watches 0`,
+		`argosy_machine_cpu_requested_cores{machine="m1"} 0.5`, `argosy_api_requests_total{call="applyUnits",code="200"} 2`, `argosy_api_watches `,
+		`argosy_machine_cordoned{machine="m1"} 0`, `argosy_unit_restarts_total 0`, `argosy_unit_failures_total{reason="oom-killed"} 0`, `argosy_events_unwritten 0`,
+		`process_resident_memory_bytes `, `go_goroutines `,
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("no %s in\n%s", line, body)
@@ -68,6 +70,43 @@ func TestMetrics(t *testing.T) {
 	}
 	if strings.Contains(body, "a.service") {
 		t.Error("a unit's name is a label: the number of series has no bound")
+	}
+}
+
+// TestCounters: what happens to units is added up, over orders and moves, and without any unit's name.
+func TestCounters(t *testing.T) {
+	h := start(t)
+	h.machine()
+	h.running("a.service")
+	rev := h.wanted("a.service").Revision
+	limit := reason.Because(reason.OOMKilled, reason.Args{"limit": 1 << 20, "kills": 2})
+	exit := reason.Because(reason.Exit, reason.Args{"status": 1, "uptime": 5})
+	for _, s := range []struct {
+		state    cluster.State
+		why      *reason.Reason
+		restarts int
+		kills    int
+	}{
+		{cluster.BackingOff, reason.Because(reason.BackingOff, reason.Args{"next": 100, "last": "killed"}), 1, 1},
+		{cluster.Failing, limit, 2, 2},
+		{cluster.Failing, reason.Because(reason.OOMKilled, reason.Args{"limit": 1 << 20, "kills": 3}), 3, 3}, // The same failure.
+		{cluster.Starting, reason.Because(reason.Starting, nil), 0, 0},                                       // An order.
+		{cluster.Failed, exit, 1, 0},
+		{cluster.Healthy, reason.Because(reason.Healthy, nil), 1, 0},
+		{cluster.Failed, exit, 1, 0},
+	} {
+		h.seen(h.write(agent, store.Put(cluster.StatusKey(m1, "a.service"), cluster.Status{
+			Unit: "a.service", Machine: m1, Epoch: 1, State: s.state, Reason: s.why, For: rev, Restarts: s.restarts, OOMKills: s.kills,
+		})))
+	}
+	_, _, body := h.do("GET", "/metrics", "")
+	for _, line := range []string{
+		"argosy_unit_restarts_total 4\n", "argosy_unit_oom_kills_total 3\n",
+		`argosy_unit_failures_total{reason="oom-killed"} 1` + "\n", `argosy_unit_failures_total{reason="exit"} 2` + "\n",
+	} {
+		if !strings.Contains(body, line) {
+			t.Errorf("no %s in\n%s", line, body)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type hub struct {
 	sorted    []string // Names of units; nil: to be made anew.
 	byState   map[cluster.State]int
 	byReason  map[reason.Code]int
+	tally     tally // Since the first picture: what happened before is not known.
 	subs      map[*subscriber]struct{}
 }
 
@@ -165,6 +166,7 @@ func (h *hub) look(p *cluster.Picture, name string) {
 		now := &known{answer: a, revision: p.Revision}
 		h.units[name] = now
 		h.count(now, 1)
+		h.add(before, now)
 		if before == nil {
 			h.sorted = nil
 		}
@@ -202,6 +204,17 @@ func (h *hub) count(k *known, by int) {
 	}
 	if h.byReason[k.answer.Reason.Code] += by; h.byReason[k.answer.Reason.Code] == 0 {
 		delete(h.byReason, k.answer.Reason.Code)
+	}
+}
+
+// add counts what happened to a unit. The first picture is only where counting begins.
+func (h *hub) add(before, now *known) {
+	switch {
+	case !h.isReady:
+	case before == nil:
+		h.tally.see(nil, now.answer)
+	default:
+		h.tally.see(&before.answer, now.answer)
 	}
 }
 
@@ -277,6 +290,13 @@ func (h *hub) counts() (states map[cluster.State]int, reasons map[reason.Code]in
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.byState), maps.Clone(h.byReason)
+}
+
+// happened copies what was added up.
+func (h *hub) happened() tally {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tally.copied()
 }
 
 func (h *hub) watches() int {

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,7 +34,9 @@ func newMetrics(a *API) *metrics {
 			a.Log.Error("metrics are left out", "error", err)
 		}
 	}
-	m.show = promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	// What the libraries count (the store, the Go runtime, the process) is in the registry that they share.
+	all := prometheus.Gatherers{a.Metrics, prometheus.DefaultGatherer}
+	m.show = promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
 }
 
@@ -71,18 +74,34 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(desc("build_info", "Always 1.", "version", "go"), 1, c.api.Version, goVersion())
 	states, reasons := c.api.hub.counts()
-	d := desc("unit_state", "Units in each state.", "state")
+	d := desc("unit_state", "Units in each state of docs/states.md.", "state")
 	for _, s := range cluster.States() {
 		gauge(d, float64(states[s]), string(s))
 	}
-	d = desc("units", "Units for each reason of their state.", "reason")
+	d = desc("units", "Units for each reason of their state (docs/reasons.md); reasons that no unit has are left out.", "reason")
 	for _, code := range reason.Codes() {
 		if n := reasons[code]; n > 0 {
 			gauge(d, float64(n), string(code))
 		}
 	}
+	c.tally(out, c.api.hub.happened())
+	gauge(desc("events_unwritten", "1 while events cannot be written to disk and are only kept in memory."), oneIf(c.api.mute.Load()))
 	gauge(desc("api_watches", "Open watches."), float64(c.api.hub.watches()))
 	c.machines(gauge)
+}
+
+// tally shows what has happened to units since this process began to look. Every reason has its line from the
+// beginning: a counter that comes into being with its first count hides that one from increase().
+func (c *collector) tally(out chan<- prometheus.Metric, t tally) {
+	counter := func(d *prometheus.Desc, n int, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	counter(desc("unit_restarts_total", "Restarts of units by Restart=, of all units."), t.restarts)
+	counter(desc("unit_oom_kills_total", "Processes of units killed for want of memory, as their cgroups counted them, of all units."), t.oomKills)
+	d := desc("unit_failures_total", "How often a unit became failed, failing, crash-looping, unhealthy, lost or no-room, or so for another reason.", "reason")
+	for _, code := range reason.Codes() {
+		counter(d, t.failures[code], string(code))
+	}
 }
 
 func (c *collector) machines(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
@@ -92,6 +111,8 @@ func (c *collector) machines(gauge func(d *prometheus.Desc, v float64, labels ..
 		return
 	}
 	up := desc("machine_up", "1 when the machine is heard of.", "machine")
+	cordoned := desc("machine_cordoned", "1 when a person keeps new units away from the machine.", "machine")
+	condition := desc("machine_condition", "1 for each condition that the machine tells of itself.", "machine", "condition")
 	units := desc("machine_units", "Units placed on the machine.", "machine")
 	type amount struct {
 		d   *prometheus.Desc
@@ -106,17 +127,34 @@ func (c *collector) machines(gauge func(d *prometheus.Desc, v float64, labels ..
 	}
 	allocatable, requested := amounts("allocatable", "that may be promised to units."), amounts("requested", "promised to units.")
 	for _, m := range c.api.machineList().Machines {
-		alive := 0.0
-		if m.Alive {
-			alive = 1
+		gauge(up, oneIf(m.Alive), m.Name)
+		gauge(cordoned, oneIf(m.Cordoned), m.Name)
+		for _, k := range kinds(m.Conditions) {
+			gauge(condition, 1, m.Name, k)
 		}
-		gauge(up, alive, m.Name)
 		gauge(units, float64(m.Units), m.Name)
 		for i := range allocatable {
 			gauge(allocatable[i].d, allocatable[i].get(m.Allocatable.CPU, m.Allocatable.Memory, m.Allocatable.Disk), m.Name)
 			gauge(requested[i].d, requested[i].get(m.Promised.CPU, m.Promised.Memory, m.Promised.Disk), m.Name)
 		}
 	}
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// kinds are the kinds of a machine's conditions, each once.
+func kinds(list []cluster.Condition) []string {
+	out := make([]string, 0, len(list))
+	for _, c := range list {
+		out = append(out, c.Kind)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // goVersion is the toolchain's, as the binary says.
