@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
@@ -27,13 +26,12 @@ type Store struct {
 	history   []store.Batch // One for each revision after compacted, oldest first.
 	compacted int64
 	leases    map[string]*lease // By key.
+	granted   int64             // The last lease's number.
 	changed   chan struct{}     // Closed and replaced at every revision.
 	closed    bool
 	faults    func(by store.Writer, changes []store.Change) Fault
 	election  election
 }
-
-type lease struct{ lost chan struct{} }
 
 var errClosed = errors.New("the store is closed")
 
@@ -240,49 +238,6 @@ func send(ctx context.Context, out chan<- store.Batch, b store.Batch) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// KeepAlive implements store.Store. The lease is lost only by Expire or when somebody else binds the key.
-func (s *Store) KeepAlive(ctx context.Context, by store.Writer, key string, value []byte, _ time.Duration) error {
-	if value == nil {
-		value = []byte{}
-	}
-	if err := store.Check(by, store.Change{Key: key, Value: value}); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return store.Unavailable(errClosed)
-	}
-	s.commit([]store.Change{{Key: key, Value: value}})
-	mine := &lease{lost: make(chan struct{})}
-	s.leases[key] = mine
-	s.mu.Unlock()
-	select {
-	case <-mine.lost:
-		return store.Unavailable(fmt.Errorf("the lease of %s was lost", key))
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leases[key] == mine {
-		s.commit([]store.Change{{Key: key}})
-	}
-	return nil
-}
-
-// Expire loses the lease of a key: the key goes, and its KeepAlive ends with an error.
-func (s *Store) Expire(_ context.Context, key string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.leases[key]
-	if l == nil {
-		return fmt.Errorf("%s is not bound to a lease", key)
-	}
-	s.commit([]store.Change{{Key: key}})
-	close(l.lost)
-	return nil
 }
 
 // Health implements store.Store.
