@@ -105,6 +105,10 @@ const (
 	TimerWaiting        Code = "timer-waiting"
 	Healthy             Code = "healthy"
 
+	// Of the members of the store (members.go).
+	StoreNotReady Code = "store-not-ready"
+	LearnerBehind Code = "learner-behind"
+
 	// Of certificates and join tokens (identity.go).
 	BadToken           Code = "bad-token"
 	TokenUnknown       Code = "token-unknown"
@@ -667,7 +671,7 @@ func table() []Entry {
 			Code: Healthy, Scope: ScopeUnit, Cure: Fine, Short: "healthy", Args: []string{"evidence?"},
 			Doc: "Running, ready, and stable for its window.", sentence: withTail("running and stable", "evidence"),
 		},
-	}, identities()...)
+	}, append(members(), identities()...)...)
 }
 
 // Lookup finds the table's entry of a code.

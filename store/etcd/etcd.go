@@ -1,6 +1,7 @@
 // Package etcd is a store.Store in an etcd member inside this process. It is the only room that knows etcd.
-// The member listens on nothing: it is reached by calls in the process alone, and so it is a cluster of one.
-// Members that talk to each other, backups and recovery are left to a later room.
+// A lone member listens on nothing and is reached by calls in the process alone. With a Peer it listens for the
+// other members, and for nobody else: every connection between members is TLS with a certificate on both sides.
+// Who is to be a member is decided by quorum and carried out by member; this room makes the calls.
 package etcd
 
 import (
@@ -8,40 +9,54 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/pkg/v3/featuregate"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/etcd/server/v3/features"
 
 	"argosy.dev/argosy/loop"
 	"argosy.dev/argosy/store"
 )
 
-// Options says where the store lies.
+// Options says where the store lies, and how its members reach each other.
 type Options struct {
 	Dir   string       // The data directory; made with mode 0700. One process at a time.
 	Quota int64        // Bytes that the store may hold; 0: DefaultQuota.
 	Log   *slog.Logger // Warnings and errors of etcd go here.
+	Name  string       // The machine id; empty: a lone member that needs no name.
+	Peer  Peer         // Where the other members reach this one; zero: nowhere, nothing listens.
+	// Join is the initial cluster (what AddLearner returned for this machine) of the cluster to join. It counts
+	// only while the directory holds no member: one that is there keeps its membership.
+	Join string
+	// ForceNew makes this member the only one of its cluster and keeps all keys: after the others are lost for
+	// good. For one start only; the other members' directories have to be wiped.
+	ForceNew bool
+}
+
+// Peer is how members reach each other.
+type Peer struct {
+	Listen    string // HOST:PORT, HOST an address of this machine.
+	Advertise string // HOST:PORT that the other members dial.
+	// PEM files. The certificate is for both sides of a connection and names the host of Advertise. Certificate
+	// and key are read again for each connection, the roots at the start only.
+	CertFile, KeyFile, CAFile string
 }
 
 // DefaultQuota is half of what etcd takes by default: Argosy's own keys are small, see performance.md.
 const DefaultQuota = 1 << 30
 
+// ErrRemoved says that this machine is a member of the store no more. Its directory is of no use: wipe it and go
+// on without.
+var ErrRemoved = errors.New("this machine was removed from the members of the store")
+
 const (
-	memberName  = "argosy"
-	memberURL   = "http://127.0.0.1:2380" // A name in the member list. Nothing listens there.
-	keptHistory = "10000"                 // Revisions, for watches that resume.
-	maxOps      = store.MaxChanges + 8    // Room for the fence beside the guards.
-	maxRequest  = store.MaxWrite + 1<<20  // Room for etcd's own fields.
-	defragMB    = 50                      // Free space in the file from which a start defragments.
-	startBound  = 60 * time.Second        // A start with a big write-ahead log takes seconds.
+	startBound = 60 * time.Second // A start with a big write-ahead log takes seconds.
+	// One of several members may wait for the others to start as well. It takes part from the first moment on, so
+	// nobody has to wait for it longer than this.
+	readyBound = 10 * time.Second
 )
 
 // Store is a store.Store. Make it with Open.
@@ -56,12 +71,14 @@ type Store struct {
 	full   chan struct{} // Kicks the loop that makes space.
 	space  space
 	failed <-chan error // Why etcd cannot go on.
+	peer   Peer
 	own    sync.WaitGroup
 	once   sync.Once
 }
 
-// Open starts the member and returns when it takes requests. A data directory that another process uses, or that
-// etcd finds corrupt, is an error that says so.
+// Open starts the member and returns when it takes requests; one of several members that waits for the others also
+// returns after a while, and its requests end with store-unavailable until they are there. A data directory that
+// another process uses, or that etcd finds corrupt, is an error that says so; ErrRemoved: a member no more.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Quota == 0 {
 		o.Quota = DefaultQuota
@@ -78,115 +95,86 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the store in %s: %w", o.Dir, err), lock.Close())
 	}
+	if err := ready(ctx, server, failed, o); err != nil {
+		server.Close()
+		return nil, errors.Join(fmt.Errorf("start the store in %s: %w", o.Dir, err), lock.Close())
+	}
 	s := &Store{
 		server: server, client: v3client.New(server.Server), lock: lock, log: o.Log, quota: o.Quota,
-		full: make(chan struct{}, 1), failed: failed,
+		full: make(chan struct{}, 1), failed: failed, peer: o.Peer,
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	if len(server.Server.Cluster().Members()) == 1 { // From here on another one may be added.
+		if err := s.readvertise(s.ctx); err != nil {
+			o.Log.Warn("the store's address is not told yet", "error", err)
+		}
+	}
 	s.own.Go(s.watchServer)
 	s.own.Go(func() {
 		loop.Loop{Name: "store space", Every: spaceEvery, Kick: s.full, Pass: s.makeSpace, Log: o.Log}.Run(s.ctx)
 	})
+	s.own.Go(s.keepAddress)
 	return s, nil
-}
-
-// start brings the member up. A member that hangs in its start is left behind: the process is about to end.
-func start(ctx context.Context, o Options, failed chan error) (*embed.Etcd, error) {
-	cfg, err := config(o, failed)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startBound, fmt.Errorf("etcd was not ready within %v", startBound))
-	defer cancel()
-	started := make(chan error, 1)
-	var server *embed.Etcd
-	go func() {
-		var err error
-		server, err = embed.StartEtcd(cfg)
-		started <- err
-	}()
-	select {
-	case err = <-started:
-	case err = <-failed:
-		return nil, err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-server.Server.ReadyNotify():
-		return server, nil
-	case err = <-failed:
-		return nil, err
-	case err = <-server.Err():
-	case <-server.Server.StopNotify(): // A member that may not start stops before it is ready.
-		err = errors.New("etcd stopped before it was ready")
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	server.Close()
-	return nil, err
-}
-
-func config(o Options, failed chan<- error) (*embed.Config, error) {
-	at, err := url.Parse(memberURL)
-	if err != nil {
-		return nil, err
-	}
-	cfg := embed.NewConfig()
-	cfg.Name, cfg.Dir = memberName, filepath.Join(o.Dir, "etcd")
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, nil
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{*at}, []url.URL{*at}
-	cfg.InitialCluster = memberName + "=" + memberURL
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, keptHistory
-	cfg.QuotaBackendBytes = o.Quota
-	cfg.BootstrapDefragThresholdMegabytes = defragMB
-	cfg.MaxTxnOps, cfg.MaxRequestBytes = maxOps, maxRequest
-	cfg.EnableGRPCGateway = false
-	cfg.LogLevel = "warn"
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(o.Log, failed))
-	gates := features.NewDefaultServerFeatureGate(memberName, newLogger(o.Log, failed))
-	mutable, ok := gates.(featuregate.MutableFeatureGate)
-	if !ok {
-		return nil, errors.New("etcd's feature gates cannot be set")
-	}
-	// Both are off by default, and both only ever find what is wrong already.
-	if err := mutable.Set(string(features.InitialCorruptCheck) + "=true," + string(features.CompactHashCheck) + "=true"); err != nil {
-		return nil, fmt.Errorf("etcd's corruption checks: %w", err)
-	}
-	cfg.ServerFeatureGate = mutable
-	return cfg, nil
 }
 
 var errClosed = errors.New("the store is closed")
 
-// watchServer says when the member cannot go on: a full disk, a broken file. Every call then tells the cause.
+// watchServer says when the member cannot go on: a full disk, a broken file, removed by the others. Every call then
+// tells the cause.
 func (s *Store) watchServer() {
 	var err error
 	select {
 	case err = <-s.failed:
-	case err = <-s.server.Err():
 	case <-s.server.Server.StopNotify():
-		err = errors.New("etcd stopped by itself")
+		err = stopped(s.failed)
 	case <-s.ctx.Done():
 		return
 	}
 	s.cancel(fmt.Errorf("the store failed: %w", err))
+	if errors.Is(err, ErrRemoved) {
+		s.log.Warn("the other members of the store removed this one")
+		return
+	}
 	s.log.Error("the store failed and takes no requests until argosy starts again", "error", err)
 }
 
-// Close stops the member. Watches, terms and leases of this process end.
+// stopped is why a member stopped by itself. It says so just before it stops.
+func stopped(failed <-chan error) error {
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return errors.New("etcd stopped by itself")
+	}
+}
+
+// Done is closed when the store failed or is closed.
+func (s *Store) Done() <-chan struct{} { return s.ctx.Done() }
+
+// Failed is why the store takes no requests any more; nil while it does, and after Close. ErrRemoved: the other
+// members removed this one.
+func (s *Store) Failed() error {
+	if err := context.Cause(s.ctx); !errors.Is(err, errClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close stops the member. Watches, terms and leases of this process end. When it leads the members it hands that
+// over first.
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
-		sound := s.ctx.Err() == nil
+		sound := s.ctx.Err() == nil || errors.Is(s.Failed(), ErrRemoved)
 		s.cancel(errClosed)
 		_ = s.client.Close() // Always context.Canceled: a client without a connection.
 		s.own.Wait()
 		if sound {
-			s.server.Close() // A member that failed hangs here; its files are as after a crash, which is fine.
+			s.server.Close()
+		} else { // A member that failed hangs in its close; its files are as after a crash, which is fine.
+			for _, p := range s.server.Peers {
+				_ = p.Close() // Only to give the port back.
+			}
 		}
 		err = s.lock.Close()
 	})

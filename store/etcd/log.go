@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -17,7 +18,7 @@ import (
 // that said it ends.
 func newLogger(log *slog.Logger, failed chan<- error) *zap.Logger {
 	hook := lastWords{failed}
-	return zap.New(newCore(log), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	return zap.New(newCore(log, failed), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
 type lastWords struct{ failed chan<- error }
@@ -39,20 +40,24 @@ func (l lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 
 // core hands etcd's log lines of level warn and above to slog.
 type core struct {
-	log *slog.Logger
+	log    *slog.Logger
+	failed chan<- error
 }
 
-func newCore(log *slog.Logger) zapcore.Core {
+func newCore(log *slog.Logger, failed chan<- error) zapcore.Core {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return core{log: log.With("from", "etcd")}
+	return core{log: log.With("from", "etcd"), failed: failed}
 }
 
-// useless tells the lines that a start always says and nobody can do anything about.
+// useless tells the lines that a start, a stop or a change of members always says and nobody can do anything about.
+// That a member is away is said once, by "peer became inactive".
 func useless(message string) bool {
 	switch message {
-	case "Running http and grpc server on single port. This is not recommended for production.",
+	case "closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
+		"setting up serving from embedded etcd failed.", "Failed to detect schema version", "failed to update storage version",
+		"rejecting promote learner: learner is not ready", "Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed":
 		return true
 	}
@@ -62,7 +67,7 @@ func useless(message string) bool {
 func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 func (c core) With(fields []zapcore.Field) zapcore.Core {
-	return core{log: c.log.With(attrs(fields)...)}
+	return core{log: c.log.With(attrs(fields)...), failed: c.failed}
 }
 
 func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -73,12 +78,32 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 }
 
 func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if removed(e.Message, fields) {
+		select {
+		case c.failed <- ErrRemoved:
+		default:
+		}
+		return nil
+	}
 	level := slog.LevelWarn
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
 	}
 	c.log.Log(context.Background(), level, e.Message, attrs(fields)...)
 	return nil
+}
+
+// removed tells the line with which a member stops that the others removed: etcd says it nowhere else.
+func removed(message string, fields []zapcore.Field) bool {
+	if message != "server error" {
+		return false
+	}
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
+			return strings.Contains(cause.Error(), "permanently removed")
+		}
+	}
+	return false
 }
 
 func (c core) Sync() error { return nil }
