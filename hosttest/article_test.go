@@ -138,7 +138,10 @@ func TestArticle(t *testing.T) {
 	}
 	w.argosy(0, submit...)
 
-	w.argosy(0, "start", "release-env") // Its pipelines end with tr's success; its words say what was missing.
+	said, _ := w.argosy(0, "start", "release-env") // Its pipelines end with tr's success; its words say what was missing.
+	if !strings.Contains(said, "etcdctl: not found") {
+		t.Errorf("the start of release-env does not show what it complained of:\n%s", said)
+	}
 	if words, _ := w.argosy(0, "journal", "release-env"); !strings.Contains(words, "etcdctl: not found") {
 		t.Errorf("release-env did not say in its own words what was missing:\n%s", words)
 	}

@@ -30,7 +30,9 @@ type journalQuery struct {
 	Lines    int  // The last so many; 0: all that are kept.
 	Follow   bool // Go on with new ones.
 	Previous bool // Of the run before the present one.
-	Since    time.Time
+	// Invocation: only of that run; empty: of all that are kept.
+	Invocation string
+	Since      time.Time
 }
 
 // eventQuery says which events are wanted.
@@ -96,7 +98,7 @@ func (r remote) Version(ctx context.Context) (wire.VersionInfo, error) {
 }
 
 func (r remote) Journal(ctx context.Context, name string, q journalQuery, each func(cluster.Line) error) error {
-	rq := runtime.JournalQuery{Lines: q.Lines, Follow: q.Follow, Since: q.Since}
+	rq := runtime.JournalQuery{Lines: q.Lines, Follow: q.Follow, Since: q.Since, Invocation: q.Invocation}
 	if q.Previous {
 		rq.Invocation = "previous"
 	}

@@ -48,6 +48,7 @@ type outcome struct {
 	met    []cluster.Answer
 	missed []cluster.Answer
 	open   []cluster.Answer // Neither, when the wait ended.
+	words  []show.Words     // What of the met ones people should read.
 	// verdict is the closing word for programs, with the exit code.
 	verdict judge.Verdict
 	end     error // Why it ended early: errTimeout, interrupted, or the connection's error.

@@ -134,6 +134,7 @@ func (a *app) carryOut(ctx context.Context, d door, o *order, changes []wire.Cha
 	if err != nil {
 		return err
 	}
+	out.words = lastWords(ctx, d, o, out)
 	return a.close(o, w, out)
 }
 
@@ -169,7 +170,7 @@ func (a *app) asked(o *order, resp wire.ApplyResponse, units []string) error {
 // close tells how a wait ended: the verdict for programs or the closing block for people, and the exit code.
 func (a *app) close(o *order, w wait, out outcome) error {
 	code := out.verdict.Exit
-	c := show.Close{Good: o.good, Wanted: out.wanted, Met: len(out.met), Took: out.took, Failed: out.missed, Pending: out.open, OK: out.met}
+	c := show.Close{Good: o.good, Wanted: out.wanted, Met: len(out.met), Took: out.took, Failed: out.missed, Pending: out.open, OK: out.met, Words: out.words}
 	if errors.Is(out.end, errTimeout) {
 		c.End = "no verdict about the others within " + show.Took(w.limit)
 	}
@@ -178,6 +179,7 @@ func (a *app) close(o *order, w wait, out outcome) error {
 		c.End = "interrupted"
 	}
 	if !a.text() {
+		keepWords(&out.verdict, out.words)
 		if err := a.emit(out.verdict); err != nil {
 			return err
 		}

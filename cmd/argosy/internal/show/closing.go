@@ -27,7 +27,15 @@ type Close struct {
 	Failed  []cluster.Answer // In the order of their names.
 	Pending []cluster.Answer // Neither, when the wait ended.
 	OK      []cluster.Answer // For what has to be said about units that are well: limits that are not enforced.
+	Words   []Words          // What finished units wrote to standard error.
 	End     string           // Why the wait ended early: "no verdict within 5min"; empty when it did not.
+}
+
+// Words are the last lines that a finished unit wrote to its standard error.
+type Words struct {
+	Unit  string
+	Lines []string
+	More  int // Lines before them.
 }
 
 // Lines draws the closing block: each failure with its cause, evidence, last words and what can be done; then the count.
@@ -53,6 +61,7 @@ func (c Close) Lines(s Style, width int) []string {
 		out = append(out, "")
 	}
 	out = append(out, c.warnings(s, width)...)
+	out = append(out, c.words(s, width)...)
 	return append(out, c.last(s)...)
 }
 
@@ -135,8 +144,39 @@ func logTail(s Style, width int, a cluster.Answer, alike int) []string {
 	if alike > 1 {
 		out = append(out, s.Paint(Faint, "    last words of "+Name(a.Unit)+":"))
 	}
+	return append(out, barred(s, width, lines)...)
+}
+
+// barred are lines of a unit's own, each with a bar before it.
+func barred(s Style, width int, lines []string) []string {
+	out := make([]string, 0, len(lines))
 	for _, l := range lines {
 		out = append(out, "    "+s.Paint(Faint, s.sign("│", "|")+" ")+s.Cut(Clean(l), max(width-6, 0)))
+	}
+	return out
+}
+
+// words tells of units that ended well what they complained of; those with the same words share them.
+func (c Close) words(s Style, width int) []string {
+	var order []string
+	units, first := map[string][]string{}, map[string]Words{}
+	for _, w := range c.Words {
+		key := strings.Join(w.Lines, "\n")
+		if units[key] == nil {
+			order, first[key] = append(order, key), w
+		}
+		units[key] = append(units[key], w.Unit)
+	}
+	var out []string
+	for _, key := range order {
+		w := first[key]
+		text := s.Paint(Busy, "!") + " " + Names(units[key]) + " ended well, but said on standard error:"
+		out = append(out, Wrap(text, width, "    ")...)
+		out = append(out, barred(s, width, w.Lines)...)
+		if w.More > 0 {
+			out = append(out, "    "+s.Arrow()+fmt.Sprintf(" argosy journal %s shows %d more", Name(w.Unit), w.More))
+		}
+		out = append(out, "")
 	}
 	return out
 }

@@ -285,6 +285,15 @@ func TestClosingOfATimeout(t *testing.T) {
 	golden(t, "closing-timeout", c.Lines(Style{}, 80))
 }
 
+func TestClosingOfWhatComplained(t *testing.T) {
+	c := Close{Good: "healthy", Wanted: 3, Met: 3, Took: time.Second, Words: []Words{
+		{Unit: "env@1.service", Lines: []string{"sh: 1: etcdctl: not found"}},
+		{Unit: "env@2.service", Lines: []string{"sh: 1: etcdctl: not found"}},
+		{Unit: "loud.service", Lines: []string{"\x1b[31mwarning\x1b[0m: 7", strings.Repeat("long ", 30)}, More: 6},
+	}}
+	golden(t, "closing-words", c.Lines(Style{}, 80))
+}
+
 func TestTable(t *testing.T) {
 	tab := Table{Header: []string{"UNIT", "STATE", "WHY"}}
 	tab.Add("web@1.service", "healthy", "")
