@@ -4,11 +4,9 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -25,8 +23,8 @@ const MaxHosts = 32
 var dnsName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // Issue makes an API certificate for an identity and the public key that its holder has shown: the chain leaf,
-// issuing CA, root (while the root is being replaced: the cross-signed root and the old root too), as PEM. Machines and servers get MachineLife, users UserLife.
-// hosts are the IP addresses and DNS names of a machine or server, as the caller knows them and never as a client
+// issuing CA, root (while the root is being replaced: the cross-signed root and the old root too), as PEM. Machines and
+// servers get MachineLife, users UserLife. hosts are the IP addresses and DNS names of a machine or server, as the caller knows them and never as a client
 // asks for them; Argosy itself goes by the identity, they are for other programs.
 func (a *Authority) Issue(id ID, pub crypto.PublicKey, hosts []string, now time.Time) ([]byte, error) {
 	return a.issue(a.api, id, pub, hosts, now)
@@ -107,43 +105,16 @@ func checkKey(pub crypto.PublicKey) error {
 	return nil
 }
 
-const requestBlock = "CERTIFICATE REQUEST"
-
-// NewRequest makes a certificate request (PKCS #10, PEM): the public key, signed by the private one. It names nobody:
-// who the key's holder is, the receiver knows from elsewhere.
-func NewRequest(key crypto.Signer) ([]byte, error) {
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: requestBlock, Bytes: der}), nil
-}
-
-// ParseRequest gives the public key of a request whose sender has shown to hold the private one.
-// Nothing else in the request is looked at.
-func ParseRequest(text []byte) (crypto.PublicKey, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != requestBlock || len(rest) > 0 {
-		return nil, errors.New("this is not one certificate request in PEM")
-	}
-	r, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkKey(r.PublicKey); err != nil {
-		return nil, err
-	}
-	return r.PublicKey, r.CheckSignature()
-}
-
 // LateLimit is how long after its end a machine's certificate still serves to ask for a new one and for nothing else:
 // a cluster that was off for weeks comes back by itself.
 const LateLimit = 30 * 24 * time.Hour
 
-// Late tells who asks for a renewal with a certificate that may have ended: a machine or server whose chain was good
-// when it ended, at most LateLimit ago, and who still holds its key: request must be signed with the key of the chain.
-// The caller has to look up that this identity is known and not revoked. Errors are *reason.Reason.
-func (b Bundle) Late(chain, request []byte, now time.Time) (ID, crypto.PublicKey, error) {
+// Late tells who asks for a renewal with a certificate that may have ended, and for which key to issue the next: a
+// machine or server whose chain was good when it ended, at most LateLimit ago. The caller does not prove to hold the
+// key, and need not: a certificate is of no use without it. For the same reason the caller must issue for this key
+// only, and nothing else beside it; and has to look up that the identity is known and not revoked.
+// Errors are *reason.Reason.
+func (b Bundle) Late(chain []byte, now time.Time) (ID, crypto.PublicKey, error) {
 	refuse := func(who string, err error) (ID, crypto.PublicKey, error) {
 		return ID{}, nil, reason.Because(reason.CertificateInvalid, reason.Args{"who": who, "error": err.Error()})
 	}
@@ -159,43 +130,30 @@ func (b Bundle) Late(chain, request []byte, now time.Time) (ID, crypto.PublicKey
 	if end := certs[0].NotAfter; end.Before(now) && now.Sub(end) <= LateLimit {
 		at = end
 	}
-	id, err := verify(certs, roots.pool, x509.ExtKeyUsageClientAuth, at)
+	id, err := verify(certs, roots, x509.ExtKeyUsageClientAuth, at)
 	if err != nil {
 		return ID{}, nil, err
 	}
 	if id.Cluster != b.Cluster || id.Kind == KindUser {
 		return refuse(id.String(), errors.New("only machines of this cluster renew late"))
 	}
-	pub, err := ParseRequest(request)
-	if err != nil {
-		return refuse(id.String(), err)
-	}
-	if k, ok := certs[0].PublicKey.(*ecdsa.PublicKey); !ok || !k.Equal(pub) {
-		return refuse(id.String(), errors.New("the request is not signed with the key of the certificate"))
-	}
-	return id, pub, nil
+	return id, certs[0].PublicKey, nil
 }
 
-// trust is a set of roots.
-type trust struct {
-	pool  *x509.CertPool
-	certs []*x509.Certificate
-}
-
-// readRoots reads a bundle's roots. An empty or broken bundle is an error, never an empty trust.
-func readRoots(text []byte) (trust, error) {
+// readRoots reads a bundle's roots. An empty or broken bundle is an error, never an empty pool.
+func readRoots(text []byte) (*x509.CertPool, error) {
 	certs, err := parsePEM(text)
 	if err != nil {
-		return trust{}, err
+		return nil, err
 	}
-	t := trust{pool: x509.NewCertPool(), certs: certs}
+	pool := x509.NewCertPool()
 	for _, c := range certs {
 		if !selfSigned(c) {
-			return trust{}, fmt.Errorf("%.80q is not a root", c.Subject.CommonName)
+			return nil, fmt.Errorf("%.80q is not a root", c.Subject.CommonName)
 		}
-		t.pool.AddCert(c)
+		pool.AddCert(c)
 	}
-	return t, nil
+	return pool, nil
 }
 
 func selfSigned(c *x509.Certificate) bool {

@@ -39,7 +39,7 @@ type Keeper struct {
 type held struct {
 	id     ID
 	cert   *tls.Certificate
-	roots  trust
+	roots  *x509.CertPool
 	server *tls.Config
 }
 
@@ -80,11 +80,11 @@ func (k *Keeper) read(chain, roots []byte) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := readRoots(roots)
+	pool, err := readRoots(roots)
 	if err != nil {
 		return nil, fmt.Errorf("the CA's certificates: %w", err)
 	}
-	id, err := verify(certs, t.pool, x509.ExtKeyUsageClientAuth, certs[0].NotAfter)
+	id, err := verify(certs, pool, x509.ExtKeyUsageClientAuth, certs[0].NotAfter)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (k *Keeper) read(chain, roots []byte) (*held, error) {
 	for _, x := range certs {
 		c.Certificate = append(c.Certificate, x.Raw)
 	}
-	return &held{id: id, cert: c, roots: t}, nil
+	return &held{id: id, cert: c, roots: pool}, nil
 }
 
 // ID is whose certificate the keeper holds.
@@ -136,7 +136,7 @@ func (k *Keeper) ServerTLS() *tls.Config {
 func (k *Keeper) serverTLS(h *held) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: protocols(), SessionTicketsDisabled: true,
-		Certificates: []tls.Certificate{*h.cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: h.roots.pool, Time: k.now,
+		Certificates: []tls.Certificate{*h.cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: h.roots, Time: k.now,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return nil
@@ -171,7 +171,7 @@ func (k *Keeper) ClientTLS(want Kind, name string) *tls.Config {
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return k.held.Load().cert, nil },
 		VerifyConnection: func(s tls.ConnectionState) error {
 			h := k.held.Load()
-			id, err := verify(s.PeerCertificates, h.roots.pool, x509.ExtKeyUsageServerAuth, k.now())
+			id, err := verify(s.PeerCertificates, h.roots, x509.ExtKeyUsageServerAuth, k.now())
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,7 @@ const (
 	MaxTokenText  = 4096                // Bytes of a token's text.
 	MaxAddresses  = 8                   // Servers that a token lists.
 	MaxTokenTTL   = 30 * 24 * time.Hour // A token that never ends is a password.
-	MaxTokenUses  = 1000
+	MaxTokenUses  = 10_000
 	UnlimitedUses = -1
 
 	secretSize  = 20 // Bytes: 160 bits.
@@ -136,6 +137,18 @@ type Grant struct {
 	Uses    int       `json:"uses"`    // Left; -1: as many as may come.
 	By      string    `json:"by"`      // Who made it.
 	At      time.Time `json:"at"`
+}
+
+// ReadGrant reads a stored grant.
+func ReadGrant(record []byte) (Grant, error) {
+	var g Grant
+	if err := json.Unmarshal(record, &g); err != nil {
+		return Grant{}, err
+	}
+	if g.ID == "" || len(g.Hash) != 2*sha256.Size {
+		return Grant{}, errors.New("this is not the record of a token")
+	}
+	return g, nil
 }
 
 // NewToken makes a token and its record.
