@@ -36,8 +36,14 @@ type Config struct {
 	Metrics   *prometheus.Registry
 	Version   string
 	MachineID string // Of this machine.
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Trust is the desk where machines and users are let in. Nil: nobody comes in over the network.
+	Trust Trust
+	// Guard knows whose certificates count. Nil: nobody's.
+	Guard Guard
+	// Machines serves /v1/store/, by which machines reach the store; it gets the machine's id by remote.WithMachine. Nil: it is not served.
+	Machines http.Handler
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Journal gives the log lines of a unit: the part of runtime.Runtime that the API needs.
@@ -94,7 +100,7 @@ func New(c Config) *API {
 	for _, r := range a.routes {
 		a.mux.Handle(r.method+" "+r.path, a.handler(r))
 	}
-	a.mux.Handle("/", a.handler(route{path: "/", handle: (*API).noRoute}))
+	a.mux.Handle("/", a.handler(route{path: "/", rule: anyone, handle: (*API).noRoute}))
 	a.openapi = openAPI(a.routes)
 	return a
 }

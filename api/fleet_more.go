@@ -246,18 +246,18 @@ func fleetRoutes() []route {
 	token := param{"nextPageToken", "query", "string", "The page to give, from the page before."}
 	filters := []param{token, {"machineID", "query", "string", "Only on this machine."}, {"unitName", "query", "string", "Only of this unit."}}
 	table := []route{
-		{method: "GET", path: "/units", id: "fleetUnits", summary: "fleet: units", params: []param{token}, answer: fleetUnitPage{}, also: []int{400}, handle: (*API).fleetUnits},
-		{method: "GET", path: "/units/{name}", id: "fleetUnit", summary: "fleet: one unit", params: name, answer: fleetUnit{}, also: []int{404}, handle: (*API).fleetGetUnit},
+		{method: "GET", path: "/units", id: "fleetUnits", rule: viewers, summary: "fleet: units", params: []param{token}, answer: fleetUnitPage{}, also: []int{400}, handle: (*API).fleetUnits},
+		{method: "GET", path: "/units/{name}", id: "fleetUnit", rule: viewers, summary: "fleet: one unit", params: name, answer: fleetUnit{}, also: []int{404}, handle: (*API).fleetGetUnit},
 		{
-			method: "PUT", path: "/units/{name}", id: "fleetPutUnit", summary: "fleet: create, replace, or set the desired state", params: name, body: fleetUnit{},
+			method: "PUT", path: "/units/{name}", id: "fleetPutUnit", rule: deployers, summary: "fleet: create, replace, or set the desired state", params: name, body: fleetUnit{},
 			status: 201, also: []int{204, 400, 409, 415}, write: true, handle: (*API).fleetPutUnit,
 		},
-		{method: "DELETE", path: "/units/{name}", id: "fleetDeleteUnit", summary: "fleet: destroy a unit", params: name, status: 204, also: []int{404}, write: true, handle: (*API).fleetDeleteUnit},
-		{method: "GET", path: "/state", id: "fleetStates", summary: "fleet: states of units", params: filters, answer: fleetStatePage{}, also: []int{400}, handle: (*API).fleetStates},
-		{method: "GET", path: "/state/{name}", id: "fleetState", summary: "fleet: state of one unit", params: name, answer: fleetState{}, handle: (*API).fleetGetState},
-		{method: "GET", path: "/machines", id: "fleetMachines", summary: "fleet: machines", params: []param{token}, answer: fleetMachinePage{}, also: []int{400}, handle: (*API).fleetMachines},
-		{method: "PATCH", path: "/machines", id: "fleetPatchMachines", summary: "fleet: change metadata", body: []fleetPatch{}, status: 204, also: []int{400, 415}, write: true, handle: (*API).fleetPatchMachines},
-		{method: "GET", path: "/discovery", id: "fleetDiscovery", summary: "fleet: what its API offers", handle: (*API).fleetDiscovery},
+		{method: "DELETE", path: "/units/{name}", id: "fleetDeleteUnit", rule: deployers, summary: "fleet: destroy a unit", params: name, status: 204, also: []int{404}, write: true, handle: (*API).fleetDeleteUnit},
+		{method: "GET", path: "/state", id: "fleetStates", rule: members, summary: "fleet: states of units", params: filters, answer: fleetStatePage{}, also: []int{400}, handle: (*API).fleetStates},
+		{method: "GET", path: "/state/{name}", id: "fleetState", rule: members, summary: "fleet: state of one unit", params: name, answer: fleetState{}, handle: (*API).fleetGetState},
+		{method: "GET", path: "/machines", id: "fleetMachines", rule: members, summary: "fleet: machines", params: []param{token}, answer: fleetMachinePage{}, also: []int{400}, handle: (*API).fleetMachines},
+		{method: "PATCH", path: "/machines", id: "fleetPatchMachines", rule: operators, summary: "fleet: change metadata", body: []fleetPatch{}, status: 204, also: []int{400, 415}, write: true, handle: (*API).fleetPatchMachines},
+		{method: "GET", path: "/discovery", id: "fleetDiscovery", rule: members, summary: "fleet: what its API offers", handle: (*API).fleetDiscovery},
 	}
 	var out []route
 	for prefix, suffix := range map[string]string{"/fleet/v1": "", "/v1-alpha": "Alpha"} {

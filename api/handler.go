@@ -107,6 +107,10 @@ func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	if err := foreign(r); err != nil {
 		return err
 	}
+	r, err := a.admit(rt, r)
+	if err != nil {
+		return err
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, wire.MaxBody)
 	if rt.stream {
 		done, err := a.limits.stream(p.who)
@@ -114,6 +118,8 @@ func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer done()
+		r, end := a.whileAllowed(rt, r)
+		defer end()
 		return rt.handle(a, w, r)
 	}
 	control := http.NewResponseController(w)

@@ -44,21 +44,21 @@ func badRequest(text string) error {
 // statusOf is the HTTP status of a reason code.
 func statusOf(code reason.Code) int {
 	switch code {
-	case reason.BadRequest, reason.NameInvalid:
+	case reason.BadRequest, reason.NameInvalid, reason.BadToken:
 		return http.StatusBadRequest
 	case reason.UnitInvalid, reason.TemplateOnly:
 		return http.StatusUnprocessableEntity
-	case reason.NoSuchUnit, reason.NoSuchMachine:
+	case reason.NoSuchUnit, reason.NoSuchMachine, reason.NoSuchUser:
 		return http.StatusNotFound
-	case reason.Stale:
+	case reason.Stale, reason.NotListening, reason.MachineCloned, reason.NameInUse:
 		return http.StatusConflict
 	case reason.TooLarge:
 		return http.StatusRequestEntityTooLarge
 	case reason.TooMany:
 		return http.StatusTooManyRequests
-	case reason.NotAllowed:
+	case reason.NotAllowed, reason.TokenUnknown, reason.TokenExpired, reason.TokenUsed, reason.CertificateRevoked:
 		return http.StatusForbidden
-	case reason.StoreUnavailable, reason.RuntimeDown:
+	case reason.StoreUnavailable, reason.RuntimeDown, reason.NoServer, reason.NotServer, reason.NoCluster:
 		return http.StatusServiceUnavailable
 	case reason.StoreFull:
 		return http.StatusInsufficientStorage

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/wire"
@@ -19,6 +20,7 @@ type route struct {
 	kinds        []string // Content types of the answer; nil: application/json.
 	stream       bool     // Goes on until the caller goes: no deadline, counted.
 	write        bool     // Changes the cluster: logged.
+	rule         rule     // Who may.
 	fleet        bool     // Speaks fleet's words, errors included.
 	handle       func(*API, http.ResponseWriter, *http.Request) error
 }
@@ -36,34 +38,34 @@ var (
 
 // routes is the table.
 func routes() []route {
-	return append(append(unitRoutes(), clusterRoutes()...), fleetRoutes()...)
+	return slices.Concat(unitRoutes(), clusterRoutes(), trustRoutes(), fleetRoutes())
 }
 
 func unitRoutes() []route {
 	return []route{
 		{
-			method: "GET", path: "/v1/units", id: "listUnits", summary: "The present answer of every unit", params: []param{namesParam},
+			method: "GET", path: "/v1/units", id: "listUnits", rule: members, summary: "The present answer of every unit", params: []param{namesParam},
 			answer: wire.UnitList{}, handle: (*API).listUnits,
 		},
 		{
-			method: "POST", path: "/v1/units", id: "applyUnits", summary: "Change units: all changes in one transaction, or none",
+			method: "POST", path: "/v1/units", id: "applyUnits", rule: deployers, summary: "Change units: all changes in one transaction, or none",
 			body: wire.ApplyRequest{}, answer: wire.ApplyResponse{}, also: []int{400, 404, 409, 413, 422}, write: true, handle: (*API).applyUnits,
 		},
 		{
-			method: "GET", path: "/v1/units/{name}", id: "getUnit", summary: "One unit with its text, its model and its answer", params: []param{unitParam},
+			method: "GET", path: "/v1/units/{name}", id: "getUnit", rule: viewers, summary: "One unit with its text, its model and its answer", params: []param{unitParam},
 			answer: wire.UnitDetail{}, also: []int{404}, handle: (*API).getUnit,
 		},
 		{
-			method: "PUT", path: "/v1/units/{name}", id: "putUnit", summary: "Change one unit; a text that is sent replaces the present one",
+			method: "PUT", path: "/v1/units/{name}", id: "putUnit", rule: deployers, summary: "Change one unit; a text that is sent replaces the present one",
 			params: []param{unitParam, ifMatchParam, {"If-None-Match", "header", "string", "\"*\": only if there is no such unit."}},
 			body:   wire.Change{}, answer: wire.Applied{}, also: []int{201, 400, 404, 409, 412, 413, 422}, write: true, handle: (*API).putUnit,
 		},
 		{
-			method: "DELETE", path: "/v1/units/{name}", id: "deleteUnit", summary: "Stop and forget a unit", params: []param{unitParam, ifMatchParam},
+			method: "DELETE", path: "/v1/units/{name}", id: "deleteUnit", rule: deployers, summary: "Stop and forget a unit", params: []param{unitParam, ifMatchParam},
 			answer: wire.Applied{}, also: []int{404, 412}, write: true, handle: (*API).deleteUnit,
 		},
 		{
-			method: "GET", path: "/v1/units/{name}/journal", id: "unitJournal", summary: "Log lines of a unit, oldest first",
+			method: "GET", path: "/v1/units/{name}/journal", id: "unitJournal", rule: viewers, summary: "Log lines of a unit, oldest first",
 			params: []param{
 				unitParam,
 				{"lines", "query", "integer", "Only the last so many; 0: all that is kept."},
@@ -74,11 +76,11 @@ func unitRoutes() []route {
 			answer: cluster.Line{}, kinds: []string{jsonLinesType, plainType, eventStreamType}, also: []int{404}, stream: true, handle: (*API).journal,
 		},
 		{
-			method: "GET", path: "/v1/units/{name}/why", id: "unitWhy", summary: "Why the unit is as it is", params: []param{unitParam},
+			method: "GET", path: "/v1/units/{name}/why", id: "unitWhy", rule: viewers, summary: "Why the unit is as it is", params: []param{unitParam},
 			answer: wire.Why{}, also: []int{404}, handle: (*API).why,
 		},
 		{
-			method: "GET", path: "/v1/watch", id: "watchUnits", summary: "Present answers, then every answer that changes",
+			method: "GET", path: "/v1/watch", id: "watchUnits", rule: members, summary: "Present answers, then every answer that changes",
 			params: []param{
 				namesParam,
 				{"since", "query", "integer", "Not older than this revision."},
@@ -87,7 +89,7 @@ func unitRoutes() []route {
 			answer: wire.WatchEvent{}, kinds: []string{eventStreamType}, stream: true, handle: (*API).watch,
 		},
 		{
-			method: "POST", path: "/v1/verify", id: "verifyUnits", summary: "Check unit files, room included, and change nothing",
+			method: "POST", path: "/v1/verify", id: "verifyUnits", rule: viewers, summary: "Check unit files, room included, and change nothing",
 			body: wire.VerifyRequest{}, answer: wire.VerifyResponse{}, also: []int{400, 413}, handle: (*API).verify,
 		},
 	}
@@ -97,19 +99,19 @@ func clusterRoutes() []route {
 	machineParam := param{"id", "path", "string", "The machine: its id, the first eight characters of it, or its name."}
 	return []route{
 		{
-			method: "GET", path: "/v1/machines", id: "listMachines", summary: "The machines with what is promised on them",
+			method: "GET", path: "/v1/machines", id: "listMachines", rule: members, summary: "The machines with what is promised on them",
 			answer: wire.MachineList{}, handle: (*API).listMachines,
 		},
 		{
-			method: "GET", path: "/v1/machines/{id}", id: "getMachine", summary: "One machine", params: []param{machineParam},
+			method: "GET", path: "/v1/machines/{id}", id: "getMachine", rule: members, summary: "One machine", params: []param{machineParam},
 			answer: wire.MachineDetail{}, also: []int{404}, handle: (*API).getMachine,
 		},
 		{
-			method: "PATCH", path: "/v1/machines/{id}", id: "patchMachine", summary: "Cordon a machine, set its metadata", params: []param{machineParam},
+			method: "PATCH", path: "/v1/machines/{id}", id: "patchMachine", rule: operators, summary: "Cordon a machine, set its metadata", params: []param{machineParam},
 			body: wire.MachinePatch{}, answer: wire.MachineDetail{}, also: []int{400, 404}, write: true, handle: (*API).patchMachine,
 		},
 		{
-			method: "GET", path: "/v1/events", id: "events", summary: "What happened, oldest first",
+			method: "GET", path: "/v1/events", id: "events", rule: members, summary: "What happened, oldest first",
 			params: []param{
 				{"since", "query", "integer", "Only events after the one of this number."},
 				{"unit", "query", "string", "Only of this unit."},
@@ -119,10 +121,10 @@ func clusterRoutes() []route {
 			},
 			answer: wire.EventList{}, kinds: []string{jsonType, jsonLinesType, eventStreamType}, stream: true, handle: (*API).events,
 		},
-		{method: "GET", path: "/v1/version", id: "version", summary: "Versions", answer: wire.VersionInfo{}, handle: (*API).version},
-		{method: "GET", path: "/v1/health", id: "health", summary: "Whether changes can be taken", answer: wire.HealthInfo{}, also: []int{503}, handle: (*API).health},
-		{method: "GET", path: "/v1/openapi.json", id: "openapi", summary: "This document", handle: (*API).document},
-		{method: "GET", path: "/metrics", id: "metrics", summary: "Metrics for Prometheus", kinds: []string{plainType}, handle: (*API).showMetrics},
+		{method: "GET", path: "/v1/version", id: "version", rule: members, summary: "Versions", answer: wire.VersionInfo{}, handle: (*API).version},
+		{method: "GET", path: "/v1/health", id: "health", rule: members, summary: "Whether changes can be taken", answer: wire.HealthInfo{}, also: []int{503}, handle: (*API).health},
+		{method: "GET", path: "/v1/openapi.json", id: "openapi", rule: members, summary: "This document", handle: (*API).document},
+		{method: "GET", path: "/metrics", id: "metrics", rule: viewers, summary: "Metrics for Prometheus", kinds: []string{plainType}, handle: (*API).showMetrics},
 	}
 }
 

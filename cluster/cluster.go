@@ -175,6 +175,8 @@ type MachineAdmin struct {
 	ID       string            `json:"id"`
 	Cordoned bool              `json:"cordoned,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"` // Overrides; an empty value hides the machine's own.
+	// LocalRole is what people at the socket of a machine that is not a server may do in the cluster; empty: see states.
+	LocalRole Role `json:"local_role,omitempty"`
 }
 
 // Role is what a user may do (docs/security.md).

@@ -1,0 +1,92 @@
+package wire
+
+import (
+	"time"
+
+	"argosy.dev/argosy/cluster"
+)
+
+// JoinRequest is POST /v1/join. The caller has no certificate yet: it has checked the server's by the token's pin, and
+// the token speaks for it.
+type JoinRequest struct {
+	Token     string   `json:"token"`
+	Machine   string   `json:"machine"` // Its id: 32 hex digits.
+	Name      string   `json:"name"`
+	PublicKey []byte   `json:"public_key"` // PKIX, DER. The private key never leaves the machine.
+	PeerKey   []byte   `json:"peer_key,omitempty"`
+	Hosts     []string `json:"hosts"` // Addresses that its certificate is to name.
+	Version   string   `json:"version"`
+}
+
+// Credentials answer a join and a renewal: what a machine needs to be known.
+type Credentials struct {
+	Cluster     string   `json:"cluster"`
+	Kind        string   `json:"kind"`                  // machine or server.
+	Certificate []byte   `json:"certificate"`           // PEM, with the authorities that issued it.
+	Roots       []byte   `json:"roots"`                 // PEM.
+	PeerCert    []byte   `json:"peer_cert,omitempty"`   // Servers only: for the store's own traffic.
+	PeerRoots   []byte   `json:"peer_roots,omitempty"`  // Servers only.
+	ClusterKey  []byte   `json:"cluster_key,omitempty"` // Servers only, at a join: opens the authority.
+	Servers     []string `json:"servers"`               // host:port of every server's API.
+}
+
+// RenewRequest is POST /v1/renew: a machine asks for new certificates with the one that it has.
+type RenewRequest struct {
+	PublicKey []byte   `json:"public_key"`
+	PeerKey   []byte   `json:"peer_key,omitempty"`
+	Hosts     []string `json:"hosts"`
+}
+
+// TokenRequest is POST /v1/tokens.
+type TokenRequest struct {
+	Role string `json:"role,omitempty"` // agent (default) or server.
+	TTL  int64  `json:"ttl,omitempty"`  // Seconds; 0: an hour.
+	Uses int    `json:"uses,omitempty"` // 0: once; -1: as often as wanted.
+}
+
+// TokenInfo is what may be seen of a join token: never its secret.
+type TokenInfo struct {
+	ID      string    `json:"id"`
+	Role    string    `json:"role"` // agent or server.
+	Expires time.Time `json:"expires"`
+	Uses    int       `json:"uses"` // Left; -1: as often as wanted.
+	By      string    `json:"by,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// TokenAnswer answers POST /v1/tokens: the only time that the token is seen.
+type TokenAnswer struct {
+	Token string `json:"token"`
+	TokenInfo
+}
+
+// TokenList answers GET /v1/tokens.
+type TokenList struct {
+	Tokens []TokenInfo `json:"tokens"`
+}
+
+// UserRequest is POST /v1/users: makes a user, or changes the role of one; with a key it issues a certificate.
+type UserRequest struct {
+	Name      string       `json:"name"`
+	Role      cluster.Role `json:"role"`
+	PublicKey []byte       `json:"public_key,omitempty"`
+}
+
+// UserAnswer answers POST /v1/users.
+type UserAnswer struct {
+	cluster.User
+	Credentials *Credentials `json:"credentials,omitempty"`
+}
+
+// UserList answers GET /v1/users.
+type UserList struct {
+	Users []cluster.User `json:"users"`
+}
+
+// RevokeRequest is POST /v1/machines/{id}/revoke and POST /v1/users/{name}/revoke.
+type RevokeRequest struct {
+	Why string `json:"why,omitempty"`
+}
+
+// LocalHeader of a request, when it is set, asks a machine for what it knows itself, without any server.
+const LocalHeader = "Argosy-Local"
