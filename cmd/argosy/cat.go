@@ -25,32 +25,7 @@ systemctl cat does. --canonical prints what Argosy made of it: the one file that
 	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d, err := a.connect()
-		if err != nil {
-			return err
-		}
-		answers, err := a.names(c.Context(), d, args, exitNoUnit)
-		if err != nil {
-			return err
-		}
-		for i, an := range answers {
-			detail, err := d.Unit(c.Context(), an.Unit)
-			if err != nil {
-				return err
-			}
-			switch {
-			case !a.text() && len(answers) == 1:
-				err = a.emit(detail)
-			case !a.text():
-				err = a.emitStream(detail)
-			default:
-				err = a.catOne(detail, canonical, i > 0)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return showEach(c.Context(), a, args, door.Unit, func(d wire.UnitDetail, more bool) error { return a.catOne(d, canonical, more) })
 	}
 	return c
 }

@@ -10,7 +10,6 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/cmd/argosy/internal/show"
 	"argosy.dev/argosy/judge"
-	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
@@ -60,10 +59,7 @@ type follower struct {
 	began    time.Time
 	answers  map[string]cluster.Answer
 	standing map[string]show.Standing
-	door     door
 	deploy   *judge.Deploy
-	peers    map[string]bool // Units that ours wait for: whether they stay without a machine.
-	stuck    bool            // The rest waits for what does not come.
 	progress *show.Progress
 	screen   *screen
 	each     func(cluster.Answer) error // For -o jsonl.
@@ -78,7 +74,7 @@ func (a *app) follow(ctx context.Context, d door, w wait) (outcome, error) {
 		began = a.now()
 	}
 	f := &follower{
-		wait: w, door: d, peers: map[string]bool{}, began: began, answers: map[string]cluster.Answer{}, standing: map[string]show.Standing{},
+		wait: w, began: began, answers: map[string]cluster.Answer{}, standing: map[string]show.Standing{},
 		deploy: judge.NewGoal(w.goal, w.units), progress: show.NewProgress(w.title, w.good, w.units, began),
 	}
 	f.deploy.Begin(began)
@@ -117,7 +113,7 @@ func (f *follower) loop(ctx context.Context, a *app, updates <-chan client.Updat
 		over = t.C
 	}
 	f.screen.draw(a.now())
-	for !f.done() && !f.hopeless(ctx) {
+	for !f.done() {
 		select {
 		case u, more := <-updates:
 			if !more {
@@ -215,42 +211,6 @@ func (f *follower) take(an cluster.Answer, st show.Standing, now time.Time) erro
 	return nil
 }
 
-// hopeless tells whether all that is still open waits for the machine of a unit that nobody is starting: without this
-// it would wait until the time is over. What is not among our units is asked for once.
-func (f *follower) hopeless(ctx context.Context) bool {
-	var stuck []string
-	for u, st := range f.standing {
-		if st != show.Pending {
-			continue
-		}
-		r := f.answers[u].Reason
-		if r == nil || r.Code != reason.NoMachinePeer || !f.peerStays(ctx, r.Str("peer")) {
-			return false
-		}
-		stuck = append(stuck, u)
-	}
-	for _, u := range stuck {
-		f.standing[u] = show.Missed
-		f.progress.See(f.answers[u], show.Missed, time.Now())
-	}
-	f.stuck = len(stuck) > 0
-	return f.stuck
-}
-
-// peerStays tells whether a unit that others wait for stays without a machine.
-func (f *follower) peerStays(ctx context.Context, peer string) bool {
-	if st, ours := f.standing[peer]; ours {
-		return st == show.Missed
-	}
-	idle, asked := f.peers[peer]
-	if !asked {
-		list, err := f.door.Units(ctx, peer)
-		idle = err == nil && (len(list.Units) == 0 || list.Units[0].Desired == cluster.Inactive || list.Units[0].State == cluster.Unplaced)
-		f.peers[peer] = idle
-	}
-	return idle
-}
-
 func (f *follower) done() bool {
 	for _, st := range f.standing {
 		if st == show.Pending {
@@ -280,9 +240,6 @@ func (f *follower) outcome(end error, now time.Time) outcome {
 		f.deploy.Interrupt()
 	}
 	o.verdict = f.deploy.Verdict(now)
-	if f.stuck && o.verdict.Exit == exitTimeout {
-		o.verdict.Verdict, o.verdict.Exit = "no-room", exitNoRoom
-	}
 	return o
 }
 

@@ -29,15 +29,7 @@ told as a warning. A unit that the cluster has with another text keeps it, unles
 	o.replaceFlag(c)
 	o.expectFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d, err := a.connect()
-		if err != nil {
-			return err
-		}
-		sub, err := a.resolve(c.Context(), d, args, o.replace)
-		if err != nil {
-			return err
-		}
-		return a.carryOut(c.Context(), d, o, sub.changes, sub.units)
+		return a.carryOutArgs(c.Context(), o, args, func(sub submission) []wire.Change { return sub.changes })
 	}
 	return c
 }
@@ -58,15 +50,7 @@ is started.`,
 	o.replaceFlag(c)
 	c.ValidArgsFunction = a.completeUnitsAndFiles
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d, err := a.connect()
-		if err != nil {
-			return err
-		}
-		sub, err := a.resolve(c.Context(), d, args, o.replace)
-		if err != nil {
-			return err
-		}
-		return a.carryOut(c.Context(), d, o, desire(sub, cluster.Loaded, false), sub.units)
+		return a.carryOutArgs(c.Context(), o, args, func(sub submission) []wire.Change { return desire(sub, cluster.Loaded, false) })
 	}
 	return c
 }

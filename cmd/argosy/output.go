@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,6 +91,37 @@ func (a *app) emitStream(v any) error {
 		return fmt.Errorf("encode the output: %w", err)
 	}
 	return written(a.stdout.Write(append(b, '\n')))
+}
+
+// showEach fetches something about every unit that was named and shows it: as text, which is told whether it comes
+// after another; for programs as one object, or as a stream when there are several units.
+func showEach[T any](ctx context.Context, a *app, args []string, fetch func(d door, ctx context.Context, unit string) (T, error), text func(v T, more bool) error) error {
+	d, err := a.connect()
+	if err != nil {
+		return err
+	}
+	answers, err := a.names(ctx, d, args, exitNoUnit)
+	if err != nil {
+		return err
+	}
+	for i, an := range answers {
+		v, err := fetch(d, ctx, an.Unit)
+		if err != nil {
+			return err
+		}
+		switch {
+		case a.text():
+			err = text(v, i > 0)
+		case len(answers) == 1:
+			err = a.emit(v)
+		default:
+			err = a.emitStream(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // toYAML goes through JSON, so that keys and their order are the same in both.

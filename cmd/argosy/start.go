@@ -19,7 +19,8 @@ that waiting does not cure. Healthy means ready (its port or check answers, or R
 A unit that has failed or finished is started again. With --replace, one whose text has changed is restarted.
 
 On a terminal the progress is redrawn in place; elsewhere it is one line per change. The end names every failure with
-its cause, what was measured, its last words, and what can be done.
+its cause, what was measured, its last words, and what can be done. A unit that ended well is shown with what it said on
+standard error, if anything: a pipeline ends with the success of its last command.
 
 ctrl-c detaches: the cluster goes on, and argosy says how to follow and how to undo.`,
 		example: `
@@ -36,15 +37,7 @@ ctrl-c detaches: the cluster goes on, and argosy says how to follow and how to u
 	o.replaceFlag(c)
 	c.ValidArgsFunction = a.completeUnitsAndFiles
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d, err := a.connect()
-		if err != nil {
-			return err
-		}
-		sub, err := a.resolve(c.Context(), d, args, o.replace)
-		if err != nil {
-			return err
-		}
-		return a.carryOut(c.Context(), d, o, desire(sub, cluster.Launched, true), sub.units)
+		return a.carryOutArgs(c.Context(), o, args, func(sub submission) []wire.Change { return desire(sub, cluster.Launched, true) })
 	}
 	return c
 }

@@ -117,6 +117,19 @@ func warningText(w unit.Warning) string {
 	return show.Clean(text)
 }
 
+// carryOutArgs makes changes of what was named on the command line, files included, and carries them out.
+func (a *app) carryOutArgs(ctx context.Context, o *order, args []string, changes func(submission) []wire.Change) error {
+	d, err := a.connect()
+	if err != nil {
+		return err
+	}
+	sub, err := a.resolve(ctx, d, args, o.replace)
+	if err != nil {
+		return err
+	}
+	return a.carryOut(ctx, d, o, changes(sub), sub.units)
+}
+
 // carryOut asks for the changes, waits for what becomes of them, and tells it.
 func (a *app) carryOut(ctx context.Context, d door, o *order, changes []wire.Change, units []string) error {
 	if o.noBlock || o.stand == nil {

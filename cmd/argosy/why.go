@@ -28,37 +28,13 @@ machine; the last events; what it wrote last; and what can be done. It works lat
 	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
-		d, err := a.connect()
-		if err != nil {
-			return err
-		}
-		answers, err := a.names(c.Context(), d, args, exitNoUnit)
-		if err != nil {
-			return err
-		}
-		for i, an := range answers {
-			w, err := d.Why(c.Context(), an.Unit)
-			if err != nil {
-				return err
+		return showEach(c.Context(), a, args, door.Why, func(w wire.Why, more bool) error {
+			lines := a.whyLines(w)
+			if more {
+				lines = append([]string{""}, lines...)
 			}
-			switch {
-			case !a.text() && len(answers) == 1:
-				err = a.emit(w)
-			case !a.text():
-				err = a.emitStream(w)
-			default:
-				if i > 0 {
-					if err = a.print(""); err != nil {
-						return err
-					}
-				}
-				err = a.printAll(a.whyLines(w))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return a.printAll(lines)
+		})
 	}
 	return c
 }
