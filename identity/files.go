@@ -103,15 +103,15 @@ func (f Files) makeKey(name string) (crypto.Signer, error) {
 // SaveCertificate keeps the API's chain and roots, if they are good and for this machine's key. A machine that dies
 // at any moment of it finds a certificate and roots that fit: the roots of before stay until the chain is written.
 func (f Files) SaveCertificate(chain, roots []byte) error {
-	return f.save(f.Key, chain, roots, CertFile, RootsFile)
+	return f.save(f.write, f.Key, chain, roots, CertFile, RootsFile)
 }
 
 // SavePeer keeps the peers' chain and roots, as SaveCertificate.
 func (f Files) SavePeer(chain, roots []byte) error {
-	return f.save(f.PeerKey, chain, roots, PeerCertFile, PeerRootsFile)
+	return f.save(f.write, f.PeerKey, chain, roots, PeerCertFile, PeerRootsFile)
 }
 
-func (f Files) save(key func() (crypto.Signer, error), chain, roots []byte, certFile, rootsFile string) error {
+func (f Files) save(write func(name string, text []byte) error, key func() (crypto.Signer, error), chain, roots []byte, certFile, rootsFile string) error {
 	k, err := key()
 	if err != nil {
 		return err
@@ -120,14 +120,14 @@ func (f Files) save(key func() (crypto.Signer, error), chain, roots []byte, cert
 		return err
 	}
 	if before, err := f.read(rootsFile); err == nil && !bytes.Equal(before, roots) {
-		if err := f.write(rootsFile, union(roots, before)); err != nil {
+		if err := write(rootsFile, union(roots, before)); err != nil {
 			return err
 		}
 	}
-	if err := f.write(certFile, chain); err != nil {
+	if err := write(certFile, chain); err != nil {
 		return err
 	}
-	return f.write(rootsFile, roots)
+	return write(rootsFile, roots)
 }
 
 // union adds roots of before to the present ones, each once and within the bound.
