@@ -137,8 +137,8 @@ type Machine struct {
 	ID         string            `json:"id"`                 // 32 hex digits.
 	Name       string            `json:"name"`               // A person's name for it.
 	Address    string            `json:"address,omitempty"`  // Of its API: host:port.
-	Server     bool              `json:"server,omitempty"`   // It may hold the store and speak for the cluster.
-	PeerURL    string            `json:"peer_url,omitempty"` // Where the other servers' stores reach its store.
+	Server     bool              `json:"server,omitempty"`   // It holds a part of the store, and its API speaks for the cluster.
+	PeerURL    string            `json:"peer_url,omitempty"` // Where the other servers' stores reach its own; empty: it is not to hold any.
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	Capacity   unit.Resources    `json:"capacity"` // What the machine has.
 	Reserved   unit.Resources    `json:"reserved"` // Kept for the system and for Argosy.
@@ -197,6 +197,25 @@ func Roles() []Role { return []Role{Viewer, Deployer, Operator, Admin} }
 func (r Role) May(needed Role) bool {
 	have, need := slices.Index(Roles(), r), slices.Index(Roles(), needed)
 	return have >= 0 && need >= 0 && have >= need
+}
+
+// MemberRole is what a machine is to the store.
+type MemberRole string
+
+// The roles of members. A learner has no vote until it has caught up.
+const (
+	Learner MemberRole = "learner"
+	Voter   MemberRole = "voter"
+)
+
+// Member says that a machine holds, or is to hold, a part of the store. Writer: the leader.
+type Member struct {
+	Machine        string         `json:"machine"` // Machine id.
+	Role           MemberRole     `json:"role"`
+	PeerURL        string         `json:"peer_url"`
+	InitialCluster string         `json:"initial_cluster,omitempty"` // How a machine that is not a member yet joins.
+	Reason         *reason.Reason `json:"reason,omitempty"`
+	At             time.Time      `json:"at"`
 }
 
 // User is a person, or a program of one, that comes over the network. Writer: a person, through api.

@@ -12,6 +12,7 @@ const (
 	AdminPrefix      = "admin/"      // admin/ID: MachineAdmin. A person.
 	AlivePrefix      = "alive/"      // alive/ID: lease-bound; there while the machine is heard of. That machine.
 	LeaderPrefix     = "leader/"     // leader/term: Reign, the link between the leader's writes. The leader.
+	MembersPrefix    = "members/"    // members/MACHINE: Member. The leader.
 	TokensPrefix     = "tokens/"     // tokens/ID: identity.Grant, what a join token admits. A person.
 	UsersPrefix      = "users/"      // users/NAME: User. A person.
 	RevokedPrefix    = "revoked/"    // revoked/KIND/NAME: Revoked. A person.
@@ -42,6 +43,9 @@ func AliveKey(id string) string { return AlivePrefix + id }
 
 // LeaderKey is where the leader says who it is; each of its writes holds on to the one before.
 func LeaderKey() string { return LeaderPrefix + "term" }
+
+// MemberKey is where the leader says that a machine holds a part of the store.
+func MemberKey(machine string) string { return MembersPrefix + machine }
 
 // TokenKey is where a join token's grant lies.
 func TokenKey(id string) string { return TokensPrefix + id }

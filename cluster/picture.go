@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"argosy.dev/argosy/unit"
 )
 
 // On names one unit on one machine.
@@ -25,6 +27,8 @@ type Picture struct {
 	Users      map[string]*User
 	Revoked    map[string]*Revoked // By KIND/NAME.
 	Settings   Settings
+	Members    map[string]*Member // By machine id.
+	Reign      *Reign             // Nil: nobody has led yet.
 
 	on map[string][]string // Unit name -> machine ids with a placement, sorted.
 }
@@ -34,7 +38,7 @@ func NewPicture() *Picture {
 	return &Picture{
 		Units: map[string]*Wanted{}, Placements: map[On]*Placement{}, Unplaced: map[string]*Placement{},
 		Statuses: map[On]*Status{}, Machines: map[string]*Machine{}, Admin: map[string]*MachineAdmin{}, Alive: map[string]bool{},
-		Users: map[string]*User{}, Revoked: map[string]*Revoked{},
+		Users: map[string]*User{}, Revoked: map[string]*Revoked{}, Members: map[string]*Member{},
 		on: map[string][]string{},
 	}
 }
@@ -86,7 +90,17 @@ func (p *Picture) Apply(key string, value []byte, revision int64) (Touched, erro
 	case RevokedPrefix:
 		err = keep(p.Revoked, rest, value)
 	case SettingsPrefix:
-		err = p.keepSettings(value)
+		p.Settings = Settings{}
+		err = keepOne(&p.Settings, value)
+	case MembersPrefix:
+		t.Machine = rest
+		err = keep(p.Members, rest, value)
+	case LeaderPrefix:
+		p.Reign = nil
+		if value != nil {
+			p.Reign = &Reign{}
+			err = keepOne(p.Reign, value)
+		}
 	}
 	p.Revision = max(p.Revision, revision)
 	if err != nil {
@@ -95,12 +109,11 @@ func (p *Picture) Apply(key string, value []byte, revision int64) (Touched, erro
 	return t, nil
 }
 
-func (p *Picture) keepSettings(value []byte) error {
-	p.Settings = Settings{}
+func keepOne(to any, value []byte) error {
 	if value == nil {
 		return nil
 	}
-	return json.Unmarshal(value, &p.Settings)
+	return json.Unmarshal(value, to)
 }
 
 func keep[K comparable, V any](m map[K]*V, key K, value []byte) error {
@@ -132,8 +145,10 @@ func (p *Picture) indexPlacement(unit, machine string, there bool) {
 // PlacedOn lists the ids of the machines that a unit is placed on, sorted. At most one unless it is global.
 func (p *Picture) PlacedOn(unit string) []string { return p.on[unit] }
 
-// UnitNames lists all units, sorted.
-func (p *Picture) UnitNames() []string { return slices.Sorted(maps.Keys(p.Units)) }
+// UnitNames lists all units in the order of unit.CompareNames.
+func (p *Picture) UnitNames() []string {
+	return slices.SortedFunc(maps.Keys(p.Units), unit.CompareNames)
+}
 
 // MachineName is the name of a machine, or its short id.
 func (p *Picture) MachineName(id string) string {

@@ -1,11 +1,11 @@
-// Package node wires one machine: store, runtime, agent, leader, history and API. It is the only room that
-// knows every other, and it decides nothing.
+// Package node wires one machine: identity, store, runtime, agent, leader, history and API. It is the only room that
+// knows every other, and it decides nothing. A machine lives in one of two ways: as a server, which holds a part of the
+// store and may lead, or as an agent, which reaches the store through servers. It changes from one to the other while
+// it runs; what units run on stays open meanwhile.
 package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,12 +20,10 @@ import (
 	"argosy.dev/argosy/api"
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/history"
-	"argosy.dev/argosy/leader"
+	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/runtime/native"
 	"argosy.dev/argosy/runtime/systemd"
-	"argosy.dev/argosy/store"
-	"argosy.dev/argosy/store/etcd"
 	"argosy.dev/argosy/unit"
 )
 
@@ -37,13 +35,17 @@ const (
 
 // Config says what this machine is.
 type Config struct {
-	Data     string            // Directory for everything that is kept. Must be set.
-	Socket   string            // Unix socket of the API.
-	Name     string            // Of the machine; default: the host name.
-	Metadata map[string]string // For MachineMetadata=.
-	Capacity unit.Resources    // Overrides what is measured, each where it is not 0.
-	Runtime  string            // auto, native or systemd.
-	Init     []string          // How to start the native runtime's init process; default: this binary.
+	Data   string // Directory for everything that is kept. Must be set.
+	Socket string // Unix socket of the API.
+	// Listen is HOST:PORT of the API for the rest of the cluster, over mutual TLS; empty: as the last time, at first nowhere.
+	Listen string
+	// PeerListen is HOST:PORT for the traffic between servers' stores; empty: Listen's host and the port after Listen's.
+	PeerListen string
+	Name       string            // Of the machine; default: the host name.
+	Metadata   map[string]string // For MachineMetadata=.
+	Capacity   unit.Resources    // Overrides what is measured, each where it is not 0.
+	Runtime    string            // auto, native or systemd.
+	Init       []string          // How to start the native runtime's init process; default: this binary.
 	// StopUnits ends every unit, and the init process, when ctx ends. Without it they outlive us.
 	StopUnits bool
 	Version   string
@@ -60,20 +62,25 @@ func Run(ctx context.Context, c Config) error {
 	return n.run(ctx)
 }
 
-// node holds the opened parts.
+// node holds what stays open as long as the process lives.
 type node struct {
 	Config
 	id       string
-	store    store.Store
+	memory   memory // What it knows of its cluster, on disk.
+	files    identity.Files
+	keeper   *identity.Keeper
+	revoked  revocations
 	units    runtime.Runtime
 	native   *native.Runtime // Nil with systemd.
-	view     *store.View
-	leading  *store.View // The leader's own.
-	agent    *agent.Agent
-	leader   *leader.Leader
-	api      *api.API
-	listener net.Listener
-	closers  []closer // Closed in reverse order.
+	events   *history.Recorder
+	socket   net.Listener
+	network  net.Listener // Nil: the machine listens on the socket only.
+	inside   *api.Gate    // Behind the socket,
+	outside  *api.Gate    // and behind the network's listener.
+	closers  []closer     // Closed in reverse order.
+	wasReady bool
+	// initialCluster is how this machine is to join the members of the store; empty: it is not, or has.
+	initialCluster string
 }
 
 type closer struct {
@@ -83,40 +90,29 @@ type closer struct {
 
 // open opens every part, and closes what was opened when one fails.
 func open(ctx context.Context, c Config) (n *node, err error) {
-	n = &node{Config: c}
+	n = &node{Config: c, inside: api.NewGate(), outside: api.NewGate()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
 		}
 	}()
-	if n.Name == "" {
-		if n.Name, err = os.Hostname(); err != nil {
-			return n, fmt.Errorf("name of this machine: %w", err)
-		}
-	}
-	if n.Data, err = filepath.Abs(c.Data); err != nil {
-		return n, fmt.Errorf("data directory: %w", err)
-	}
-	if err = os.MkdirAll(n.Data, 0o700); err != nil {
-		return n, fmt.Errorf("data directory: %w", err)
-	}
-	if n.id, err = machineID(filepath.Join(n.Data, "machine-id")); err != nil {
+	if err = n.openData(); err != nil {
 		return n, err
 	}
 	if err = os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil {
 		return n, fmt.Errorf("directory of the socket: %w", err)
 	}
 	// The socket comes first: it is how a second `argosy up` on the same socket is found out before it touches anything.
-	if n.listener, err = api.Listen(c.Socket, api.Group); err != nil {
+	if n.socket, err = api.Listen(c.Socket, api.Group); err != nil {
 		return n, err
 	}
-	n.later("socket", func() error { return ignoreClosed(n.listener.Close()) })
-	s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.Data, "etcd"), Log: c.Log})
-	if err != nil {
-		return n, fmt.Errorf("store: %w", err)
+	n.later("socket", func() error { return ignoreClosed(n.socket.Close()) })
+	if err = n.openIdentity(); err != nil {
+		return n, fmt.Errorf("identity: %w", err)
 	}
-	n.store = s
-	n.later("store", s.Close)
+	if err = n.listen(ctx); err != nil {
+		return n, err
+	}
 	if err = n.openRuntime(ctx); err != nil {
 		return n, fmt.Errorf("runtime: %w", err)
 	}
@@ -126,28 +122,31 @@ func open(ctx context.Context, c Config) (n *node, err error) {
 		return n, fmt.Errorf("history: %w", err)
 	}
 	n.later("history", h.Close)
-	n.wire(history.NewRecorder(h, time.Now, c.Log))
+	n.events = history.NewRecorder(h, time.Now, c.Log)
 	return n, nil
 }
 
-// wire hands every part what it needs.
-func (n *node) wire(events *history.Recorder) {
-	n.view = store.NewView(n.Log)
-	n.leading = n.view.Fork()
-	n.leader = leader.New(leader.Config{Store: n.store, View: n.leading, Log: n.Log, Now: time.Now, Seed: 1})
-	sockets := agent.ProcSockets("/proc")
-	record := agent.Measure(agent.Machine{
-		ID: n.id, Name: n.Name, Metadata: n.Metadata, Capacity: n.Capacity, Runtime: n.units.Name(), Types: n.units.Types(),
-		Version: n.Version, DataDir: n.Data,
-	})
-	n.agent = agent.New(agent.Config{
-		Machine: n.id, Store: n.store, View: n.view.Fork(), Runtime: n.units, Prober: agent.NewChecks(sockets, n.Log), Sockets: sockets,
-		Host: agent.HostFacts(hostID(n.id)), Record: &record, Now: time.Now, Log: n.Log,
-	})
-	n.api = api.New(api.Config{
-		Store: n.store, View: n.view, Journal: n.units, History: events, Explain: n.leader.Explain, Leader: func() string { return n.Name },
-		Version: n.Version, MachineID: n.id, Now: time.Now, Log: n.Log,
-	})
+// openData finds out who this machine is: its directory, its id, its name, what it knows of its cluster.
+func (n *node) openData() error {
+	var err error
+	if n.Name == "" {
+		if n.Name, err = os.Hostname(); err != nil {
+			return fmt.Errorf("name of this machine: %w", err)
+		}
+	}
+	if n.Data, err = filepath.Abs(n.Data); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err = os.MkdirAll(n.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if n.id, err = machineID(filepath.Join(n.Data, "machine-id")); err != nil {
+		return err
+	}
+	if n.memory, err = remember(n.Data); err != nil {
+		return err
+	}
+	return n.memory.addresses(&n.Listen, &n.PeerListen)
 }
 
 // hostID is what %m stands for: the machine's own id (machine-id(5)), else the one that it has in the cluster.
@@ -239,29 +238,6 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// machineID reads the id that this machine has in the cluster, and makes one at the first start.
-func machineID(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if id := strings.TrimSpace(string(b)); err == nil {
-		if raw, bad := hex.DecodeString(id); bad != nil || len(raw) != 16 {
-			return "", fmt.Errorf("%s holds %q, which is not a machine id (32 hex digits)", path, id)
-		}
-		return id, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("machine id: %w", err)
-	}
-	raw := make([]byte, 16)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("machine id: %w", err)
-	}
-	id := hex.EncodeToString(raw)
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("machine id: %w", err)
-	}
-	return id, nil
 }
 
 // booted tells whether PID 1 is systemd, as sd_booted(3) does.

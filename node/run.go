@@ -2,17 +2,39 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
+	"argosy.dev/argosy/agent"
 	"argosy.dev/argosy/api"
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/store"
 )
 
-// run starts every loop, waits for ctx or for a part that fails, and ends them all again.
+// errChange ends a life as agent or server: the machine has to be the other one from now on.
+var errChange = errors.New("this machine changes what it is")
+
+// listen opens the network's listener, when there is to be one.
+func (n *node) listen(ctx context.Context) error {
+	if n.Listen == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", n.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	n.network = l
+	n.later("network listener", func() error { return ignoreClosed(l.Close()) })
+	return nil
+}
+
+// run serves both listeners, and lives as agent or server until ctx ends or a part fails.
 func (n *node) run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -24,30 +46,101 @@ func (n *node) run(ctx context.Context) error {
 			}
 		})
 	}
-	start("view", func(ctx context.Context) error { n.view.Run(ctx, n.store, ""); return nil })
-	start("machine", n.beat)
-	start("leader", func(ctx context.Context) error { n.leader.Run(ctx, n.id); return nil })
-	start("agent", n.work)
-	start("follow", func(ctx context.Context) error { n.api.Loop().Run(ctx); return nil })
-	start("api", func(ctx context.Context) error { return api.Serve(ctx, n.listener, n.api, n.Log) })
-	if n.seen(ctx, n.view.Fork()) && n.Ready != nil {
-		n.Ready()
+	start("api", func(ctx context.Context) error { return api.Serve(ctx, n.socket, n.inside, n.Log) })
+	if n.network != nil {
+		start("api", func(ctx context.Context) error {
+			return api.Serve(ctx, tls.NewListener(n.network, n.keeper.ServerTLS()), n.outside, n.Log)
+		})
 	}
-	<-ctx.Done()
+	err := n.live(ctx)
+	for errors.Is(err, errChange) {
+		n.Log.Info("this machine changes what it is", "why", err)
+		err = n.live(ctx)
+	}
+	fail(err)
 	wg.Wait()
-	err := context.Cause(ctx)
-	if errors.Is(err, context.Canceled) {
-		err = nil
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
 	}
 	return errors.Join(err, n.end()) //nolint:contextcheck // ctx has ended; what is left to do has its own deadline.
 }
 
+// live is one life: as a server or as an agent. It ends with nil when ctx does, or with errChange.
+func (n *node) live(ctx context.Context) error {
+	if n.keeper.ID().Kind == identity.KindServer && n.holdsStore() {
+		return n.serve(ctx)
+	}
+	return n.follow(ctx)
+}
+
+// life is what is open during one life.
+type life struct {
+	*node
+	store  store.Store
+	view   *store.View
+	agent  *agent.Agent
+	wg     sync.WaitGroup
+	cancel context.CancelCauseFunc
+}
+
+// begin starts a loop of this life; one that fails ends it.
+func (l *life) begin(ctx context.Context, what string, f func(context.Context) error) {
+	l.wg.Go(func() {
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			l.cancel(fmt.Errorf("%s: %w", what, err))
+		}
+	})
+}
+
+// wait goes on until the life ends, and says why it did.
+func (l *life) wait(ctx context.Context) error {
+	if l.seen(ctx, l.view.Fork()) && l.Ready != nil && !l.wasReady {
+		l.wasReady = true
+		l.Ready()
+	}
+	<-ctx.Done()
+	l.wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// newAgent makes this machine's agent over the life's store and view.
+func (l *life) newAgent(server bool) error {
+	sockets := agent.ProcSockets("/proc")
+	m := agent.Machine{
+		ID: l.id, Name: l.Name, Metadata: l.Metadata, Capacity: l.Capacity, Runtime: l.units.Name(), Types: l.units.Types(),
+		Version: l.Version, DataDir: l.Data,
+	}
+	var peer string
+	if l.Listen != "" {
+		var err error
+		if m.Address, err = advertised(l.Listen); err != nil {
+			return err
+		}
+		if peer, err = advertised(l.PeerListen); err != nil {
+			return err
+		}
+	}
+	record := agent.Measure(m)
+	record.Server = server
+	if l.keeper.ID().Kind == identity.KindServer {
+		record.PeerURL = peerURL(peer)
+	}
+	l.agent = agent.New(agent.Config{
+		Machine: l.id, Store: l.store, View: l.view.Fork(), Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
+		Host: agent.HostFacts(hostID(l.id)), Record: &record, Now: time.Now, Log: l.Log,
+	})
+	return nil
+}
+
 // beat says that this machine is there, for as long as it lives.
-func (n *node) beat(ctx context.Context) error {
-	by := store.Writer{Role: store.Machine, ID: n.id}
+func (l *life) beat(ctx context.Context) error {
+	by := store.Writer{Role: store.Machine, ID: l.id}
 	for ctx.Err() == nil {
-		if err := n.store.KeepAlive(ctx, by, cluster.AliveKey(n.id), []byte("{}"), aliveTTL); err != nil && ctx.Err() == nil {
-			n.Log.Warn("the machine's lease was lost, taking a new one", "error", err)
+		if err := l.store.KeepAlive(ctx, by, cluster.AliveKey(l.id), []byte("{}"), aliveTTL); err != nil && ctx.Err() == nil {
+			l.Log.Warn("the machine's lease was lost, taking a new one", "error", err)
 			pause(ctx, leasePause)
 		}
 	}
@@ -55,28 +148,21 @@ func (n *node) beat(ctx context.Context) error {
 }
 
 // work runs the agent once the picture is there: an empty picture is not a wish to stop everything.
-func (n *node) work(ctx context.Context) error {
-	if n.viewReady(ctx) {
-		n.agent.Run(ctx)
+func (l *life) work(ctx context.Context) error {
+	select {
+	case <-l.view.Ready():
+		l.agent.Run(ctx)
+	case <-ctx.Done():
 	}
 	return nil
 }
 
-func (n *node) viewReady(ctx context.Context) bool {
-	select {
-	case <-n.view.Ready():
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // seen waits until the store shows this machine: from then on units can be placed here.
-func (n *node) seen(ctx context.Context, view *store.View) bool {
+func (l *life) seen(ctx context.Context, view *store.View) bool {
 	for {
 		there := false
 		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) {
-			there = p.Alive[n.id] && p.Machines[n.id] != nil
+			there = p.Alive[l.id] && p.Machines[l.id] != nil
 		})
 		if there {
 			return true

@@ -133,7 +133,7 @@ func (w Writer) owns(key string) bool {
 			cluster.RevokedPrefix, cluster.TrustPrefix, cluster.SettingsPrefix)
 	case Leader:
 		return strings.HasPrefix(key, cluster.PlacementsPrefix) || strings.HasPrefix(key, cluster.UnplacedPrefix) ||
-			strings.HasPrefix(key, cluster.LeaderPrefix)
+			strings.HasPrefix(key, cluster.LeaderPrefix) || strings.HasPrefix(key, cluster.MembersPrefix)
 	case Machine:
 		return w.ID != "" && (strings.HasPrefix(key, cluster.StatusesPrefix+w.ID+"/") ||
 			key == cluster.MachineKey(w.ID) || key == cluster.AliveKey(w.ID))

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"argosy.dev/argosy/api"
+	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/identity"
+	"argosy.dev/argosy/leader"
+	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/store/etcd"
+	"argosy.dev/argosy/store/remote"
+	"argosy.dev/argosy/trust"
+	"argosy.dev/argosy/wire"
+)
+
+func (n *node) storeDir() string { return filepath.Join(n.Data, "etcd") }
+
+// holdsStore tells whether this machine has a part of the store: it has one on disk, founded the cluster, or was
+// told to join the others.
+func (n *node) holdsStore() bool {
+	for _, path := range []string{filepath.Join(n.storeDir(), "etcd", "member"), n.files.Path(foundingFile)} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return n.initialCluster != ""
+}
+
+// peer is how the other servers' stores reach this one; zero while this machine listens on no network.
+func (n *node) peer() (etcd.Peer, error) {
+	if n.Listen == "" {
+		return etcd.Peer{}, nil
+	}
+	at, err := advertised(n.PeerListen)
+	return etcd.Peer{
+		Listen: n.PeerListen, Advertise: at,
+		CertFile: n.files.Path(identity.PeerCertFile), KeyFile: n.files.Path(identity.PeerKeyFile), CAFile: n.files.Path(identity.PeerRootsFile),
+	}, err
+}
+
+func peerURL(at string) string {
+	if at == "" {
+		return ""
+	}
+	return etcd.PeerURL(at)
+}
+
+// serve is the life of a server: it holds a part of the store, may lead, and answers for the whole cluster.
+func (n *node) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	peer, err := n.peer()
+	if err != nil {
+		return err
+	}
+	s, err := etcd.Open(ctx, etcd.Options{Dir: n.storeDir(), Log: n.Log, Name: n.id, Peer: peer, Join: n.initialCluster})
+	if errors.Is(err, etcd.ErrRemoved) {
+		return n.leaveStore()
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	n.initialCluster = ""
+	l := &life{node: n, store: s, view: store.NewView(n.Log), cancel: cancel}
+	err = l.asServer(ctx, s)
+	cancel(nil)
+	l.wg.Wait()
+	removed := errors.Is(s.Failed(), etcd.ErrRemoved)
+	if bad := s.Close(); bad != nil && !removed {
+		err = errors.Join(err, fmt.Errorf("close the store: %w", bad))
+	}
+	if removed && ctx.Err() != nil {
+		return n.leaveStore()
+	}
+	return err
+}
+
+// leaveStore makes an agent of a server that was taken out of the members of the store.
+func (n *node) leaveStore() error {
+	if err := etcd.Wipe(n.storeDir()); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return fmt.Errorf("%w: it holds no part of the store any more", errChange)
+}
+
+func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
+	if err := l.giveAuthority(ctx, s); err != nil {
+		return err
+	}
+	key, err := l.files.ClusterKey()
+	if err != nil {
+		return err
+	}
+	desk := &trust.Desk{Store: s, View: l.view.Fork(), Key: key, Now: time.Now, Log: l.Log}
+	l.revoked.from(desk.IsRevoked)
+	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1})
+	if err := l.newAgent(true); err != nil {
+		return err
+	}
+	parts := remote.NewParts(l.Log)
+	door := api.New(api.Config{
+		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
+		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log),
+		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
+	})
+	l.begin(ctx, "store", func(ctx context.Context) error {
+		select {
+		case <-s.Done():
+			return s.Failed()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	l.begin(ctx, "view", func(ctx context.Context) error { l.view.Run(ctx, s, ""); return nil })
+	l.begin(ctx, "parts", func(ctx context.Context) error { parts.Run(ctx, s); return nil })
+	l.begin(ctx, "machine", l.beat)
+	l.begin(ctx, "leader", func(ctx context.Context) error { lead.Run(ctx, l.id); return nil })
+	l.begin(ctx, "members", func(ctx context.Context) error { return l.members(ctx, s) })
+	l.begin(ctx, "agent", l.work)
+	l.begin(ctx, "follow", func(ctx context.Context) error { door.Loop().Run(ctx); return nil })
+	l.begin(ctx, "certificate", func(ctx context.Context) error {
+		l.renew(ctx, func(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {
+			c, err := desk.Renew(ctx, l.keeper.ID(), q)
+			return &c, err
+		})
+		return nil
+	})
+	l.open(ctx, door, door)
+	return l.wait(ctx)
+}
+
+// open puts this life's API behind the two listeners.
+func (l *life) open(ctx context.Context, inside, outside http.Handler) {
+	l.inside.Open(ctx, inside)
+	l.outside.Open(ctx, outside)
+}
+
+// leaderName is the name of the machine that leads.
+func (l *life) leaderName() string {
+	name := ""
+	l.view.Peek(func(p *cluster.Picture) {
+		if p.Reign != nil {
+			name = p.MachineName(p.Reign.ID)
+		}
+	})
+	return name
+}
