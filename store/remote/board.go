@@ -1,0 +1,61 @@
+package remote
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How long a server that failed is left for later, doubling with each failure.
+const (
+	firstPenalty = 250 * time.Millisecond
+	lastPenalty  = 15 * time.Second
+	maxNotes     = 64 // Servers that are remembered.
+)
+
+// board remembers which servers failed lately.
+type board struct {
+	mu    sync.Mutex
+	notes map[string]note
+}
+
+type note struct {
+	until   time.Time
+	penalty time.Duration
+}
+
+func newBoard() *board { return &board{notes: map[string]note{}} }
+
+// order gives the servers as they are to be asked: as preferred, and behind them those that failed, the one first whose
+// penalty ends first. None is left out: when all failed, all are asked.
+func (b *board) order(servers []string, now time.Time) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := slices.Clone(servers)
+	slices.SortStableFunc(out, func(x, y string) int {
+		return cmp.Compare(max(0, b.notes[x].until.Sub(now)), max(0, b.notes[y].until.Sub(now)))
+	})
+	return slices.Compact(out)
+}
+
+func (b *board) failed(server string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.notes[server]
+	if now.Before(n.until) && n.penalty > firstPenalty {
+		return // Several calls met the same failure.
+	}
+	if len(b.notes) >= maxNotes {
+		clear(b.notes)
+	}
+	n.penalty = min(max(2*n.penalty, firstPenalty), lastPenalty)
+	n.until = now.Add(n.penalty)
+	b.notes[server] = n
+}
+
+func (b *board) answered(server string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.notes, server)
+}
