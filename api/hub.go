@@ -6,12 +6,12 @@ import (
 	"path"
 	"reflect"
 	"slices"
-	"sort"
 	"sync"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/unit"
 )
 
 // maxTombs bounds how many destroyed units a broken watch can be told about; beyond, it gets everything anew.
@@ -32,7 +32,7 @@ type hub struct {
 	tombs    []tomb // Oldest first.
 	// resumable is the revision from which tombs are complete.
 	resumable int64
-	sorted    []string // Names of units; nil: to be made anew.
+	sorted    []string // Names of units in the order of unit.CompareNames; nil: to be made anew.
 	byState   map[cluster.State]int
 	byReason  map[reason.Code]int
 	tally     tally // Since the first picture: what happened before is not known.
@@ -271,7 +271,7 @@ func (h *hub) matching(m *matcher) []string {
 		return slices.DeleteFunc(names, func(n string) bool { return h.units[n] == nil })
 	}
 	if h.sorted == nil {
-		h.sorted = slices.Sorted(maps.Keys(h.units))
+		h.sorted = slices.SortedFunc(maps.Keys(h.units), unit.CompareNames)
 	}
 	if m.any() {
 		return h.sorted
@@ -313,7 +313,7 @@ type matcher struct {
 
 func (m *matcher) any() bool { return len(m.names) == 0 && len(m.globs) == 0 }
 
-// exact gives the names, sorted, when no glob is among them.
+// exact gives the names, in order, when no glob is among them.
 func (m *matcher) exact() ([]string, bool) {
 	if m.any() || len(m.globs) > 0 {
 		return nil, false
@@ -322,7 +322,7 @@ func (m *matcher) exact() ([]string, bool) {
 	for n := range m.names {
 		names = append(names, n)
 	}
-	sort.Strings(names)
+	slices.SortFunc(names, unit.CompareNames)
 	return names, true
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -220,6 +221,37 @@ func TestHubCounts(t *testing.T) {
 	b.load() // The store was set up anew: it is empty.
 	if states, reasons = b.hub.counts(); len(states)+len(reasons) != 0 {
 		t.Errorf("counted %v %v in an empty picture", states, reasons)
+	}
+}
+
+// TestListsAreInTheOrderOfPeople: web@2 comes before web@10, in lists and in the first part of a watch.
+func TestListsAreInTheOrderOfPeople(t *testing.T) {
+	b := newTable(t)
+	b.load()
+	want := []string{"a.service", "web@1.service", "web@2.service", "web@10.service"}
+	for _, n := range []string{want[3], want[1], want[0], want[2]} {
+		b.unit(n)
+	}
+	b.pass()
+	for _, m := range []*matcher{{}, {globs: []string{"*"}}, {names: map[string]struct{}{want[0]: {}, want[1]: {}, want[2]: {}, want[3]: {}}}} {
+		answers, _ := b.hub.list(m)
+		var got []string
+		for _, a := range answers {
+			got = append(got, a.Unit)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v lists %v", m, got)
+		}
+	}
+	events, _ := drain(t, b.hub.subscribe(&matcher{}, 0))
+	var got []string
+	for _, e := range events {
+		if e.Answer != nil {
+			got = append(got, e.Answer.Unit)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("a watch begins with %v", got)
 	}
 }
 

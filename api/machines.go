@@ -52,7 +52,7 @@ func (a *API) machineList() wire.MachineList {
 		}
 	})
 	slices.SortFunc(list.Machines, func(a, b wire.MachineDetail) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(unit.CompareNames(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	for i := range list.Machines { // Outside the view's lock: it may read texts.
 		m := &list.Machines[i]

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
 
@@ -110,7 +111,7 @@ func (s *subscriber) pop() (string, bool) {
 			for n := range s.dirty {
 				s.order = append(s.order, n)
 			}
-			slices.Sort(s.order)
+			slices.SortFunc(s.order, unit.CompareNames)
 		}
 		name := s.order[0]
 		s.order = s.order[1:]

@@ -174,6 +174,12 @@ func sure(r *reason.Reason) string {
 		return "sure: asked by the machine itself"
 	case reason.StartTimeout, reason.StopTimeout, reason.Watchdog, reason.RuntimeMax:
 		return "sure: measured"
+	case reason.Preempted, reason.Replaced:
+		return "sure: the leader's own decision"
+	case reason.MachineRemoved:
+		return "sure: the machine's record is no longer there"
+	case reason.MachineCordoned:
+		return "sure: a person said so"
 	case reason.NoRoom, reason.NoRoomMemory, reason.NoRoomCPU, reason.NoRoomDisk, reason.NoRoomPort:
 		return "sure: added up from what is promised on each machine"
 	case reason.NoMachine, reason.NoMachineID, reason.NoMachineMetadata, reason.NoMachineConflict, reason.NoMachinePeer, reason.NoMachinePeerAbsent, reason.NoMachineRuntime:
@@ -212,7 +218,7 @@ func groupOf(answers []cluster.Answer, a cluster.Answer) group {
 			g.same++
 		}
 	}
-	slices.Sort(g.machines)
+	slices.SortFunc(g.machines, unit.CompareNames)
 	return g
 }
 
@@ -354,6 +360,9 @@ func try(in whyInput) []string {
 	if ran(a) && !strings.Contains(a.Reason.Hint(), "argosy journal") {
 		add("argosy journal " + a.Unit)
 	}
+	if a.Reason.Code == reason.Preempted {
+		add("argosy why " + a.Reason.Str("by"))
+	}
 	switch {
 	case a.Reason.Cure() == reason.Transient:
 		add("wait: somebody is at work on it; argosy status " + a.Unit)
@@ -372,7 +381,8 @@ func ran(a cluster.Answer) bool {
 	}
 	switch a.Reason.Code {
 	case reason.ExecNotFound, reason.Permission, reason.ConfigMissing, reason.SecretMissing, reason.UserMissing, reason.GroupMissing, reason.NameTaken,
-		reason.DirectoryMissing, reason.PortTaken, reason.NotTaken, reason.Unsupported, reason.PropertyDiffers, reason.ConditionFailed:
+		reason.DirectoryMissing, reason.PortTaken, reason.NotTaken, reason.Unsupported, reason.PropertyDiffers, reason.ConditionFailed,
+		reason.WaitingFor, reason.DependencyFailed, reason.Loading, reason.TimerWaiting, reason.Preempted, reason.Replaced, reason.MachineRemoved:
 		return false
 	default: // Whatever else is said of it was seen of a process.
 		return true

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
 
@@ -52,6 +55,10 @@ func whyCases() map[string]whyInput {
 	}
 	wishes[0].Who, wishes[1].Who, wishes[2].Who = "anna", "bob", "carl"
 	return map[string]whyInput{
+		"10 preempted": {
+			answer:     told(cluster.Answer{Unit: "batch.service", Desired: cluster.Launched, State: cluster.Waiting, Since: whyNow.Add(-time.Minute)}, reason.Because(reason.Preempted, reason.Args{"by": "web@1.service", "priority": 10})),
+			candidates: []reason.Candidate{{Machine: "m1", Because: []*reason.Reason{room}}},
+		},
 		"1 the machine": {
 			answer:     instance(4, "m2", cluster.Failed, missing),
 			siblings:   []cluster.Answer{instance(1, "m1", cluster.Healthy, healthy), instance(2, "m3", cluster.Healthy, healthy)},
@@ -81,13 +88,10 @@ func whyCases() map[string]whyInput {
 func TestWhy(t *testing.T) {
 	var out bytes.Buffer
 	cases := whyCases()
-	for i := 1; i <= len(cases); i++ {
-		for name, in := range cases {
-			if name[0] == byte('0'+i) {
-				in.now = whyNow
-				drawWhy(&out, name, explain(in))
-			}
-		}
+	for _, name := range slices.SortedFunc(maps.Keys(cases), unit.CompareNames) {
+		in := cases[name]
+		in.now = whyNow
+		drawWhy(&out, name, explain(in))
 	}
 	golden(t, filepath.Join("testdata", "why.txt"), out.Bytes())
 }
