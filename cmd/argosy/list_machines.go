@@ -35,11 +35,7 @@ Lists the machines of the cluster. CPU, MEMORY and DISK are what is promised to 
 	l.flags(c, "machine,id,state,units,cpu,memory,disk,runtime,metadata", machineFields())
 	c.Args = noArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cols, err := l.columns(machineFields())
-		if err != nil {
-			return err
-		}
-		d, err := a.connect()
+		cols, d, err := l.open(a, machineFields())
 		if err != nil {
 			return err
 		}
@@ -50,15 +46,7 @@ Lists the machines of the cluster. CPU, MEMORY and DISK are what is promised to 
 		if !a.text() {
 			return emitList(a, list, list.Machines)
 		}
-		var rows [][]show.Cell
-		for _, m := range list.Machines {
-			row := make([]show.Cell, len(cols))
-			for i, col := range cols {
-				row[i] = machineCell(m, col, l.full)
-			}
-			rows = append(rows, row)
-		}
-		return a.table(l, cols, rows)
+		return table(a, l, cols, list.Machines, func(m wire.MachineDetail, col string) show.Cell { return machineCell(m, col, l.full) })
 	}
 	return c
 }
@@ -163,11 +151,7 @@ Lists the timers that are armed, the next run first.`,
 	c.Flags().BoolVarP(&all, "all", "a", false, "also timers that are not armed")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cols, err := l.columns(timerFields())
-		if err != nil {
-			return err
-		}
-		d, err := a.connect()
+		cols, d, err := l.open(a, timerFields())
 		if err != nil {
 			return err
 		}
@@ -178,15 +162,7 @@ Lists the timers that are armed, the next run first.`,
 		if !a.text() {
 			return emitList(a, timers, timers)
 		}
-		var rows [][]show.Cell
-		for _, t := range timers {
-			row := make([]show.Cell, len(cols))
-			for i, col := range cols {
-				row[i] = a.timerCell(t, col)
-			}
-			rows = append(rows, row)
-		}
-		if err := a.table(l, cols, rows); err != nil || l.noLegend || a.quiet {
+		if err := table(a, l, cols, timers, a.timerCell); err != nil || l.noLegend || a.quiet {
 			return err
 		}
 		return a.print("\n" + plural(len(timers), "timer") + " listed.")

@@ -51,9 +51,25 @@ func (l *listing) columns(valid []string) ([]string, error) {
 	return cols, nil
 }
 
-// table draws rows of cells under the columns' names.
-func (a *app) table(l *listing, cols []string, rows [][]show.Cell) error {
-	t := show.Table{Rows: rows}
+// open checks --fields and connects: what every list verb begins with.
+func (l *listing) open(a *app, valid []string) (cols []string, d door, err error) {
+	if cols, err = l.columns(valid); err != nil {
+		return nil, nil, err
+	}
+	d, err = a.connect()
+	return cols, d, err
+}
+
+// table draws a row for each item under the columns' names.
+func table[T any](a *app, l *listing, cols []string, items []T, cell func(item T, col string) show.Cell) error {
+	t := show.Table{}
+	for _, item := range items {
+		row := make([]show.Cell, len(cols))
+		for i, c := range cols {
+			row[i] = cell(item, c)
+		}
+		t.Rows = append(t.Rows, row)
+	}
 	for _, c := range cols {
 		t.Header = append(t.Header, strings.ToUpper(c))
 	}
@@ -87,14 +103,10 @@ argosy list-unit-files lists everything that the cluster knows.`,
 	c.Flags().StringSliceVar(&states, "state", nil, "only units in these states (argosy help states)")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cols, err := l.columns(unitFields())
-		if err != nil {
+		if err := knownStates(states); err != nil {
 			return err
 		}
-		if err = knownStates(states); err != nil {
-			return err
-		}
-		d, err := a.connect()
+		cols, d, err := l.open(a, unitFields())
 		if err != nil {
 			return err
 		}
@@ -112,11 +124,7 @@ argosy list-unit-files lists everything that the cluster knows.`,
 		if !a.text() {
 			return emitList(a, list, list.Units)
 		}
-		var rows [][]show.Cell
-		for _, u := range list.Units {
-			rows = append(rows, a.unitRow(u, cols, l.full))
-		}
-		return a.table(l, cols, rows)
+		return table(a, l, cols, list.Units, func(u cluster.Answer, col string) show.Cell { return a.unitCell(u, col, l.full) })
 	}
 	return c
 }
@@ -157,14 +165,6 @@ func inStates(u cluster.Answer, states []string) bool {
 		return true
 	}
 	return slices.Contains(states, string(u.State))
-}
-
-func (a *app) unitRow(u cluster.Answer, cols []string, full bool) []show.Cell {
-	row := make([]show.Cell, len(cols))
-	for i, c := range cols {
-		row[i] = a.unitCell(u, c, full)
-	}
-	return row
 }
 
 func (a *app) unitCell(u cluster.Answer, col string, full bool) show.Cell {
@@ -258,11 +258,7 @@ Lists all unit files, templates too: what is wanted of each, and what is so.`,
 	l.flags(c, "unit,desired,state,machine", unitFileFields())
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cols, err := l.columns(unitFileFields())
-		if err != nil {
-			return err
-		}
-		d, err := a.connect()
+		cols, d, err := l.open(a, unitFileFields())
 		if err != nil {
 			return err
 		}
@@ -277,15 +273,9 @@ Lists all unit files, templates too: what is wanted of each, and what is so.`,
 		if err != nil {
 			return err
 		}
-		var rows [][]show.Cell
-		for _, u := range list.Units {
-			row := make([]show.Cell, len(cols))
-			for i, col := range cols {
-				row[i] = a.unitFileCell(u, details[u.Unit], col, l.full)
-			}
-			rows = append(rows, row)
-		}
-		return a.table(l, cols, rows)
+		return table(a, l, cols, list.Units, func(u cluster.Answer, col string) show.Cell {
+			return a.unitFileCell(u, details[u.Unit], col, l.full)
+		})
 	}
 	return c
 }
