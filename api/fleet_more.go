@@ -102,7 +102,7 @@ func (a *API) statesOf(name, machine string) []fleetState {
 		}
 	})
 	slices.SortFunc(states, func(a, b fleetState) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.MachineID, b.MachineID))
+		return cmp.Or(unit.CompareNames(a.Name, b.Name), cmp.Compare(a.MachineID, b.MachineID))
 	})
 	return states
 }
