@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -72,6 +73,7 @@ type Store struct {
 	space  space
 	failed <-chan error // Why etcd cannot go on.
 	peer   Peer
+	peers  *http.Client // Asks the other members whether they are there.
 	own    sync.WaitGroup
 	once   sync.Once
 }
@@ -85,6 +87,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the store's directory: %w", err)
+	}
+	peers, err := peerClient(o.Peer)
+	if err != nil {
+		return nil, err
 	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
@@ -101,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		server: server, client: v3client.New(server.Server), lock: lock, log: o.Log, quota: o.Quota,
-		full: make(chan struct{}, 1), failed: failed, peer: o.Peer,
+		full: make(chan struct{}, 1), failed: failed, peer: o.Peer, peers: peers,
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if len(server.Server.Cluster().Members()) == 1 { // From here on another one may be added.
@@ -114,6 +120,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		loop.Loop{Name: "store space", Every: spaceEvery, Kick: s.full, Pass: s.makeSpace, Log: o.Log}.Run(s.ctx)
 	})
 	s.own.Go(s.keepAddress)
+	s.own.Go(s.answerRolls)
 	return s, nil
 }
 
@@ -169,6 +176,7 @@ func (s *Store) Close() error {
 		s.cancel(errClosed)
 		_ = s.client.Close() // Always context.Canceled: a client without a connection.
 		s.own.Wait()
+		s.peers.CloseIdleConnections()
 		if sound {
 			s.server.Close()
 		} else { // A member that failed hangs in its close; its files are as after a crash, which is fine.

@@ -57,11 +57,11 @@ func useless(message string) bool {
 	switch message {
 	case "closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
 		"setting up serving from embedded etcd failed.", "Failed to detect schema version", "failed to update storage version",
-		"rejecting promote learner: learner is not ready", "Running http and grpc server on single port. This is not recommended for production.",
+		"data-dir used by this member must be removed", "rejected stream from remote peer because it was removed", "Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed":
 		return true
 	}
-	return false
+	return strings.HasPrefix(message, "rejecting ") // A change of the members that is refused: the caller has the error.
 }
 
 func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }

@@ -24,8 +24,11 @@ type Member struct {
 	Started   bool // It has taken part at least once.
 }
 
-// changeBound bounds a change of the members. It goes through the members, or fails at once when it may not be.
-const changeBound = 5 * time.Second
+// A change goes through the members, or fails at once when it may not be.
+const (
+	changeBound   = 5 * time.Second
+	transferBound = 1500 * time.Millisecond // An election takes one second.
+)
 
 // ID is this member's own id.
 func (s *Store) ID() uint64 { return uint64(s.server.Server.MemberID()) }
@@ -146,11 +149,37 @@ func (s *Store) UpdatePeer(ctx context.Context, etcdID uint64, peerURL string) e
 	})
 }
 
-// Transfer hands the lead among the members over to another voter, if this one leads and there is another one.
+// Transfer hands the lead among the members over to another voter that answers, if this one leads and there is
+// another one. Reason store-not-ready: nobody took it.
 func (s *Store) Transfer(ctx context.Context) error {
-	return s.change(ctx, "hand over the lead", func(context.Context) error {
-		return s.server.Server.TryTransferLeadershipOnShutdown() // It has a bound of its own.
-	})
+	if s.ctx.Err() != nil {
+		return s.away()
+	}
+	var last error
+	there := s.Reachable(ctx)
+	for _, m := range s.Known() {
+		if !s.Leads() {
+			return nil
+		}
+		if m.Learner || m.EtcdID == s.ID() {
+			continue
+		}
+		last = errors.New("no other voter answers")
+		if !there[m.EtcdID] {
+			continue
+		}
+		// One that got its vote a moment ago does not take it yet.
+		one, cancel := context.WithTimeout(ctx, transferBound)
+		last = s.server.Server.MoveLeader(one, s.ID(), m.EtcdID)
+		cancel()
+		if last == nil {
+			return nil
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	return reason.Because(reason.StoreNotReady, reason.Args{"what": "hand over the lead among the store's members", "error": last.Error()})
 }
 
 // Leads tells whether this member leads the members. That is not the cluster's leader, which is elected above it.

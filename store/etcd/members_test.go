@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
 	"argosy.dev/argosy/store/etcd"
+	"argosy.dev/argosy/store/storetest"
 )
 
 // patience bounds every wait; only a failing test waits so long.
@@ -263,6 +265,7 @@ func TestGrowFromAlone(t *testing.T) {
 	t.Logf("two after %v", time.Since(begin))
 	third := hs.grow(second, "cccc")
 	t.Logf("three after %v", time.Since(begin))
+	named(t, third, 3)
 	if got := third.voters(t); !slices.Equal(got, []string{"aaaa", "bbbb", "cccc"}) {
 		t.Errorf("voters: %v", got)
 	}
@@ -270,4 +273,312 @@ func TestGrowFromAlone(t *testing.T) {
 	if err != nil || len(pic.Entries) != 1 || string(pic.Entries[0].Value) != "A" {
 		t.Errorf("the third reads %+v, %v", pic, err)
 	}
+}
+
+// group makes a lone member and grows it.
+func (h *hosts) group(ids ...string) []*host {
+	h.t.Helper()
+	out := []*host{h.open(h.options(ids[0]))}
+	for _, id := range ids[1:] {
+		out = append(out, h.grow(out[0], id))
+	}
+	return out
+}
+
+// named waits until the members know each other's names: a new one tells its own up to seven seconds after its start.
+func named(t *testing.T, via *host, n int) {
+	t.Helper()
+	begin := time.Now()
+	for ctx, cancel := context.WithTimeout(t.Context(), patience); ; <-time.After(20 * time.Millisecond) {
+		all, err := via.Members(ctx)
+		if err == nil && len(all) == n && !slices.ContainsFunc(all, func(m etcd.Member) bool { return !m.Started || m.Learner }) {
+			t.Logf("all have names after another %v", time.Since(begin))
+			cancel()
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("members: %+v, %v", all, err)
+		}
+	}
+}
+
+func leads(t *testing.T, all []*host) *host {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		for _, h := range all {
+			if h.Failed() == nil && h.Leads() {
+				return h
+			}
+		}
+	}
+	t.Fatal("nobody leads")
+	return nil
+}
+
+// TestGrowAndShrink grows 1 to 3 to 5 and shrinks to 3 again while others write.
+func TestGrowAndShrink(t *testing.T) {
+	hs := newHosts(t)
+	all := []*host{hs.open(hs.options("m0"))}
+	var mu sync.Mutex
+	w := write(t, func() []*host { mu.Lock(); defer mu.Unlock(); return all })
+	begin := time.Now()
+	for i := 1; i < 5; i++ {
+		n := hs.grow(all[0], fmt.Sprintf("m%d", i))
+		mu.Lock()
+		all = append(slices.Clone(all), n)
+		mu.Unlock()
+		t.Logf("%d members after %v", len(all), time.Since(begin))
+	}
+	named(t, all[3], 5)
+	st, err := all[3].Status(t.Context())
+	if err != nil || !st.Majority || len(st.Members) != 5 {
+		t.Fatalf("status: %+v, %v", st, err)
+	}
+	for _, m := range st.Members {
+		t.Logf("%+v", m)
+		if !m.Answered || m.Applied == 0 || m.Size == 0 || m.Learner || m.Self != (m.MachineID == "m3") || m.Leads != (m.EtcdID == st.Leader) {
+			t.Errorf("status of %s: %+v", m.MachineID, m)
+		}
+	}
+	begin = time.Now()
+	for _, i := range []int{0, 0} { // The one that leads hands the lead over first.
+		mu.Lock()
+		gone := all[i]
+		all = slices.Delete(slices.Clone(all), i, i+1)
+		mu.Unlock()
+		via := all[0]
+		retry(t, "remove", func(ctx context.Context) error { return via.Remove(ctx, gone.ID()) })
+		t.Logf("%d members after %v", len(all), time.Since(begin))
+		select {
+		case <-gone.Done():
+		case <-time.After(patience):
+			t.Fatal("a removed member goes on")
+		}
+		if err := gone.Failed(); !errors.Is(err, etcd.ErrRemoved) {
+			t.Errorf("the removed member: %v", err)
+		}
+		if err := gone.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	w.check(t, all...)
+	if got := all[0].voters(t); !slices.Equal(got, []string{"m2", "m3", "m4"}) {
+		t.Errorf("voters: %v", got)
+	}
+}
+
+// TestReplaceKilled: a member is killed, another takes its place, and the dead one finds out when it comes back.
+func TestReplaceKilled(t *testing.T) {
+	hs := newHosts(t)
+	all := hs.group("m0", "m1", "m2")
+	var mu sync.Mutex
+	w := write(t, func() []*host { mu.Lock(); defer mu.Unlock(); return all })
+	dead := leads(t, all)
+	mu.Lock()
+	all = slices.DeleteFunc(slices.Clone(all), func(h *host) bool { return h == dead })
+	mu.Unlock()
+	id := dead.ID()
+	if err := dead.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	next := leads(t, all)
+	t.Logf("another leads after %v", time.Since(begin))
+	if got := next.Reachable(t.Context()); len(got) != 3 || got[id] || !got[all[0].ID()] || !got[all[1].ID()] {
+		t.Errorf("reachable: %v", got)
+	}
+	t.Logf("removed after %v", retry(t, "remove the dead", func(ctx context.Context) error { return next.Remove(ctx, id) }))
+	n := hs.grow(next, "m9")
+	t.Logf("replaced after %v", time.Since(begin))
+	mu.Lock()
+	all = append(slices.Clone(all), n)
+	mu.Unlock()
+	w.check(t, all...)
+
+	begin = time.Now()
+	o := dead.opts
+	o.Log = slog.New(slog.DiscardHandler)
+	back, err := etcd.Open(t.Context(), o)
+	if err == nil { // It may learn it only from the others' answers.
+		select {
+		case <-back.Done():
+			err = back.Failed()
+		case <-time.After(patience):
+		}
+		if cerr := back.Close(); cerr != nil {
+			t.Error(cerr)
+		}
+	}
+	if !errors.Is(err, etcd.ErrRemoved) {
+		t.Fatalf("a member that was removed while it was dead: %v", err)
+	}
+	t.Logf("the dead one knows after %v", time.Since(begin))
+	if err := etcd.Wipe(dead.opts.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if again := hs.grow(all[0], dead.id); len(again.voters(t)) != 4 {
+		t.Error("the wiped one did not come back")
+	}
+}
+
+// TestForceNew destroys two of three; the third goes on alone with every key, and grows again.
+func TestForceNew(t *testing.T) {
+	hs := newHosts(t)
+	all := hs.group("m0", "m1", "m2")
+	w := write(t, func() []*host { return all })
+	<-time.After(time.Second)
+	close(w.stop)
+	w.wg.Wait()
+	w.stop = make(chan struct{})
+	for _, h := range all[1:] {
+		if err := h.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := all[0].Status(t.Context())
+	if err != nil || st.Majority || st.Error == "" || len(st.Members) != 3 {
+		t.Errorf("status without a majority: %+v, %v", st, err)
+	}
+	if err := all[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	o := all[0].opts
+	o.ForceNew = true
+	alone := hs.open(o)
+	if _, err := put(t, alone, "units/a.service", "A"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("writable alone after %v", time.Since(begin))
+	w.check(t, alone)
+	if got := alone.voters(t); !slices.Equal(got, []string{"m0"}) {
+		t.Errorf("voters: %v", got)
+	}
+	hs.grow(alone, "m7")
+	hs.grow(alone, "m8")
+	t.Logf("three again after %v", time.Since(begin))
+}
+
+// TestAddressFollows: a voter comes back on another address and tells the others itself.
+func TestAddressFollows(t *testing.T) {
+	hs := newHosts(t)
+	all := hs.group("m0", "m1", "m2")
+	moved := leads(t, all)
+	if err := moved.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := moved.opts
+	o.Peer = hs.peer()
+	begin := time.Now()
+	back := hs.open(o)
+	other := all[0]
+	if other == moved {
+		other = all[1]
+	}
+	for ctx, cancel := context.WithTimeout(t.Context(), patience); ; <-time.After(20 * time.Millisecond) {
+		list, err := other.Members(ctx)
+		if err == nil && slices.ContainsFunc(list, func(m etcd.Member) bool { return m.EtcdID == back.ID() && m.PeerURL == o.Peer.URL() }) {
+			cancel()
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the others do not know the new address: %+v, %v", list, err)
+		}
+	}
+	t.Logf("known at its new address after %v", time.Since(begin))
+	if !other.Reachable(t.Context())[back.ID()] {
+		t.Error("it is not reached at its new address")
+	}
+}
+
+// TestSnapshot restores what was there when the snapshot was made, under revisions that nobody has seen.
+func TestSnapshot(t *testing.T) {
+	hs := newHosts(t)
+	o := hs.options("m0")
+	a := hs.open(o)
+	for i := range 100 {
+		if _, err := put(t, a, fmt.Sprintf("units/u@%d.service", i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(hs.dir, "snap.db")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := errors.Join(a.Snapshot(t.Context(), f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a snapshot took %v", time.Since(begin))
+	last, err := put(t, a, "units/later.service", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := etcd.Verify(file)
+	if err != nil || info.Keys < 100 || info.Revision < 100 || info.Revision >= last {
+		t.Fatalf("verify: %+v, %v", info, err)
+	}
+	if err := etcd.Restore(file, o); err == nil {
+		t.Error("a restore over a store in use")
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := etcd.Restore(file, o); err == nil {
+		t.Error("a restore over a store")
+	}
+	o.Dir = filepath.Join(hs.dir, "restored")
+	begin = time.Now()
+	o.Log = slog.New(slog.DiscardHandler)
+	if err := etcd.Restore(file, o); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a restore took %v", time.Since(begin))
+	b := hs.open(o)
+	pic, err := b.Read(t.Context(), "units/")
+	if err != nil || len(pic.Entries) != 100 || pic.Revision < last+100_000 {
+		t.Fatalf("restored %d keys at revision %d (lost one: %d), %v", len(pic.Entries), pic.Revision, last, err)
+	}
+	if got := <-b.Watch(t.Context(), "", last); !errors.Is(got.Err, store.ErrCompacted) {
+		t.Errorf("a watcher of the lost store sees %+v", got)
+	}
+	hs.grow(b, "m1")
+
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	for what, bad := range map[string][]byte{"flipped": text, "cut": text[:len(text)-100], "empty": nil} {
+		name := filepath.Join(hs.dir, what)
+		if err := os.WriteFile(name, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := etcd.Verify(name); err == nil {
+			t.Errorf("a %s snapshot passes", what)
+		} else {
+			t.Log(err)
+		}
+	}
+}
+
+// TestConformanceOfThree runs the suite on a follower among three members, which starts anew for each test.
+func TestConformanceOfThree(t *testing.T) {
+	hs := newHosts(t)
+	all := hs.group("m0", "m1", "m2")
+	t.Logf("handed over after %v", retry(t, "hand over", all[0].Transfer))
+	follower := all[0]
+	if err := follower.Close(); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Run(t, func(t *testing.T) store.Store {
+		if strings.Contains(t.Name(), "a_watch_tells") { // From the very beginning: only new members have one.
+			return newHosts(t).group("m0", "m1", "m2")[2]
+		}
+		if err := all[1].Empty(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return open(t, follower.opts)
+	})
 }

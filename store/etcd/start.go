@@ -26,6 +26,7 @@ const (
 	maxOps      = store.MaxChanges + 8    // Room for the fence beside the guards.
 	maxRequest  = store.MaxWrite + 1<<20  // Room for etcd's own fields.
 	defragMB    = 50                      // Free space in the file from which a start defragments.
+	answerPause = 50 * time.Millisecond   // Between the tries of a start that waits for the others.
 	maxLearners = 2                       // One that joins, and one that a change of mind left behind.
 )
 
@@ -103,10 +104,14 @@ func ready(ctx context.Context, server *embed.Etcd, failed <-chan error, o Optio
 	if several {
 		bound = readyBound
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
 	select {
 	case <-server.Server.ReadyNotify():
+		return nil
+	case <-answers(ctx, server, several):
 		return nil
 	case err := <-failed:
 		return err
@@ -121,6 +126,32 @@ func ready(ctx context.Context, server *embed.Etcd, failed <-chan error, o Optio
 	}
 	o.Log.Warn("the store waits for its other members", "members", len(server.Server.Cluster().Members()), "waited", bound)
 	return nil
+}
+
+// answers is closed when one of several members answers. Such a member calls itself ready when the others have its
+// name; a joining one loses the first message with it now and then, and sends the next one seven seconds later.
+func answers(ctx context.Context, server *embed.Etcd, several bool) <-chan struct{} {
+	out := make(chan struct{})
+	if !several {
+		return out
+	}
+	go func() {
+		for ctx.Err() == nil {
+			one, cancel := context.WithTimeout(ctx, tryTimeout)
+			err := server.Server.LinearizableReadNotify(one)
+			cancel()
+			if err == nil {
+				close(out)
+				return
+			}
+			select {
+			case <-server.Server.StopNotify():
+				return
+			case <-time.After(answerPause):
+			}
+		}
+	}()
+	return out
 }
 
 func config(o Options, failed chan<- error) (*embed.Config, error) {
