@@ -49,7 +49,7 @@ func Keep(ctx context.Context, l Leaser, by Writer, key string, value []byte, tt
 	lease, err := l.Grant(ctx, by, key, value, ttl)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(err, ErrForbidden) {
-			return nil //nolint:nilerr // Who ended ctx asks for no last word.
+			return nil // Who ended ctx asks for no last word.
 		}
 		return err
 	}

@@ -10,9 +10,6 @@ import (
 	"argosy.dev/argosy/store"
 )
 
-// membersPrefix is that of members/MACHINE: what the leader wants of a machine that holds the store.
-const membersPrefix = "members/"
-
 // index holds what the parts are made of, and knows which change concerns which machine.
 type index struct {
 	revision int64
@@ -85,7 +82,7 @@ func (x *index) ingest(b store.Batch) delta {
 		case cluster.MachinesPrefix:
 			x.set(rest, e, &d)
 			x.setServer(rest, e, &d)
-		case cluster.AdminPrefix, cluster.AlivePrefix, membersPrefix:
+		case cluster.AdminPrefix, cluster.AlivePrefix, cluster.MembersPrefix:
 			x.set(rest, e, &d)
 		case cluster.LeaderPrefix:
 			x.setLeader(e, &d)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,9 @@ const (
 // watchesEach bounds the watches of one machine: an agent's, and those that a broken link has left for a moment.
 const watchesEach = 8
 
+// barredFor is how long a machine that was revoked gets no watch: until all of this server has seen that it was.
+const barredFor = 2 * time.Second
+
 // maxAsks bounds how many readers wait for one look.
 const maxAsks = 20_000
 
@@ -51,7 +56,8 @@ type Parts struct {
 	watches  map[string]map[*watch]struct{}
 	wakes    map[string]int64 // Of machines with a watch.
 	woken    int64
-	asks     []chan error // Readers that wait for a look that begins after they came.
+	barred   map[string]time.Time // Machines that were revoked just now: until when they get no watch.
+	asks     []chan error         // Readers that wait for a look that begins after they came.
 	asked    chan struct{}
 }
 
@@ -60,6 +66,7 @@ func NewParts(log *slog.Logger) *Parts {
 	return &Parts{
 		log: log, advanced: make(chan struct{}), asked: make(chan struct{}, 1),
 		watches: map[string]map[*watch]struct{}{}, wakes: map[string]int64{},
+		barred: map[string]time.Time{},
 	}
 }
 
@@ -80,7 +87,10 @@ func (p *Parts) Run(ctx context.Context, s store.Store) {
 	p.answer(errNotFed)
 }
 
-var errNotFed = cannot("this server does not know the store yet, or no longer")
+var (
+	errNotFed = cannot("this server does not know the store yet, or no longer")
+	errBarred = cannot("the certificates of this machine were revoked just now")
+)
 
 // follow takes in what changes. It goes on where the last watch broke, if the store still knows that.
 func (p *Parts) follow(ctx context.Context, s store.Store) error {
@@ -147,6 +157,7 @@ func (p *Parts) take(b store.Batch) {
 	}
 	d := p.index.ingest(b)
 	p.advance()
+	p.bar(b)
 	if len(d.common) == 0 && len(d.own) == 0 {
 		return
 	}
@@ -161,6 +172,24 @@ func (p *Parts) take(b store.Batch) {
 	}
 	for machine := range d.own {
 		p.wake(machine)
+	}
+}
+
+// bar ends the watches of machines that were revoked, which no check of certificates would ever meet again. They may
+// come back with other certificates a moment later, when every check knows of it.
+func (p *Parts) bar(b store.Batch) {
+	for _, e := range b.Entries {
+		kindAndName, ok := strings.CutPrefix(e.Key, cluster.RevokedPrefix)
+		if !ok || e.Value == nil {
+			continue
+		}
+		_, machine := split(kindAndName)
+		maps.DeleteFunc(p.barred, func(_ string, until time.Time) bool { return time.Now().After(until) })
+		p.barred[machine] = time.Now().Add(barredFor)
+		for w := range p.watches[machine] {
+			w.barred = true
+			w.signal()
+		}
 	}
 }
 
@@ -340,6 +369,7 @@ type watch struct {
 	parts   *Parts
 	machine string
 	since   int64
+	barred  bool
 	wake    chan struct{}
 }
 
@@ -363,6 +393,9 @@ func (p *Parts) watch(ctx context.Context, machine string, since int64) (*watch,
 func (p *Parts) add(w *watch) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if time.Now().Before(p.barred[w.machine]) {
+		return errBarred
+	}
 	each := p.watches[w.machine]
 	if len(each) >= watchesEach {
 		return awayError{reason.Because(reason.TooMany, reason.Args{"what": "watches of one machine", "have": watchesEach})}
@@ -404,6 +437,8 @@ func (w *watch) next() ([]store.Batch, int64, error) {
 	switch {
 	case p.index == nil:
 		return nil, 0, errNotFed
+	case w.barred:
+		return nil, 0, errBarred
 	case w.since < p.floor:
 		return nil, 0, store.ErrCompacted
 	case time.Since(p.fresh) > staleAfter:

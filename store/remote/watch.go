@@ -46,21 +46,19 @@ func (w *follower) run(ctx context.Context) error {
 		if len(servers) == 0 {
 			servers = []string{""}
 		}
-		err, worked := error(nil), false
+		worked := false
 		for _, addr := range servers {
 			var what outcome
-			before := w.since
+			var err error
 			worked, what, err = w.follow(ctx, addr)
 			if what == final || ctx.Err() != nil {
 				return err
 			}
 			w.store.o.Log.Info("a watch goes to another server", "from", addr, "since", w.since, "error", err)
-			if worked || w.since > before {
+			if worked {
+				wait = firstPause
 				break // The order may be another one by now.
 			}
-		}
-		if worked {
-			wait = firstPause // It had a link: try the next server at once, but not in a circle.
 		}
 		pause(ctx, jitter(wait))
 		wait = min(2*wait, lastPause)
