@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -91,17 +92,20 @@ type miss struct {
 }
 
 func (a miss) compare(b miss) int {
-	return cmp.Or(
-		cmp.Compare(a.flags.hard(), b.flags.hard()),
-		cmp.Compare(a.short, b.short), cmp.Compare(a.slot, b.slot))
+	if x, y := a.flags.hard(), b.flags.hard(); x != y {
+		return x - y
+	}
+	if a.short != b.short {
+		return cmp.Compare(a.short, b.short)
+	}
+	return cmp.Compare(a.slot, b.slot)
 }
 
-// survey is what one look over all machines found out about a class. What is counted over machines leaves out
-// those that fit: nobody asks for the rest when there is one.
+// survey is what one look over all machines found out about a class.
 type survey struct {
 	fits      int
-	eligible  int     // Machines that are not closed to it.
-	all, any  against // Over the eligible ones: what speaks against each, against some.
+	eligible  int     // Machines that are not closed to it; counted, as all but the nearest misses, only while none fits.
+	all, any  against // Over these: what speaks against each, against some.
 	hasStatic int     // Machines that match by id, runtime and metadata.
 	downs     int     // Of these, down.
 	cordons   int     // Of these, cordoned and not down.
@@ -109,31 +113,63 @@ type survey struct {
 	roomiest [dims]int32 // The eligible slot with the most free; -1: none.
 	most     amounts     // The largest request that would fit, the other dimensions as they are.
 	nearest  []miss
+	far      amounts // A machine with less free in one dimension lacks more than each of the nearest; see isFarther.
 
 	withPeers miss // Of the closed machines where all peers are, the nearest; without flags: none.
 }
 
 // look goes over all machines once.
 func (p *Planner) look(c *class, within []slotSet) survey {
-	v := survey{all: anything, roomiest: [dims]int32{-1, -1, -1}, nearest: p.scratch.refused[:0]}
-	for i := range p.slots.present {
+	v := survey{all: anything, roomiest: [dims]int32{-1, -1, -1}, far: amounts{math.MinInt64, math.MinInt64, math.MinInt64}, nearest: p.scratch.refused[:0]}
+	for i, all := range p.slots.present {
 		st, open, down := c.static.slots.at(i), p.slots.open.at(i), p.slots.down.at(i)
 		conflict, replaced, port, peer := p.speaks(c, i, within)
+		v.hasStatic += bits.OnesCount64(all & st)
+		v.downs += bits.OnesCount64(all & st & down)
+		v.cordons += bits.OnesCount64(all & st &^ (open | down))
+		if len(within) == 0 && v.isFull(0) {
+			all &= st & open // The closed ones are farther off than all that will be named, whatever their room.
+		}
 		good := st & open & peer &^ (conflict | replaced | port)
-		for w := p.slots.present[i]; w != 0; w &= w - 1 {
-			if s := int32(i<<6 + bits.TrailingZeros64(w)); good&w&-w != 0 && p.slots.fits(s, &c.need) {
-				v.fits++ // The usual case, and nothing to say about it.
+		for w := all; w != 0; w &= w - 1 {
+			s, b := int32(i<<6+bits.TrailingZeros64(w)), w&-w
+			if good&b != 0 {
+				if p.slots.fits(s, &c.need) {
+					v.fits++ // The usual case, and nothing to say about it.
+				} else if !v.isFarther(&p.slots, s) {
+					v.add(&p.slots, c, s, 0)
+				}
 				continue
 			}
-			b := uint64(1) << bits.TrailingZeros64(w)
-			s := int32(i<<6 + bits.TrailingZeros64(w))
-			f := flagIf(notStatic, st&b == 0) | flagIf(isDown, down&b != 0) | flagIf(isCordoned, open&b == 0 && down&b == 0) |
-				flagIf(notPeer, peer&b == 0) | flagIf(inConflict, conflict&b != 0) | flagIf(isReplaced, replaced&b != 0) | flagIf(portHeld, port&b != 0)
-			v.add(&p.slots, c, s, f)
+			v.add(&p.slots, c, s, flagIf(notStatic, st&b == 0)|flagIf(isDown, down&b != 0)|flagIf(isCordoned, open&b == 0 && down&b == 0)|
+				flagIf(notPeer, peer&b == 0)|flagIf(inConflict, conflict&b != 0)|flagIf(isReplaced, replaced&b != 0)|flagIf(portHeld, port&b != 0))
 		}
 	}
 	p.scratch.refused = v.nearest
 	return v
+}
+
+// isFull tells whether there are enough misses to name with no more than so many things against them that room does not cure.
+func (v *survey) isFull(hard int) bool {
+	return len(v.nearest) == maxCandidates && v.nearest[maxCandidates-1].flags.hard() <= hard
+}
+
+// isFarther tells of a machine that lacks nothing but room, quickly, that it is none of the nearest: the usual case once some
+// fit, when nothing else is asked for.
+func (v *survey) isFarther(t *slots, s int32) bool {
+	return v.fits > 0 && (t.free[memory][s] < v.far[memory] || t.free[cpu][s] < v.far[cpu] || t.free[disk][s] < v.far[disk])
+}
+
+// setFar follows from the last of the nearest, when that one lacks nothing but room too.
+func (v *survey) setFar(need *amounts) {
+	if !v.isFull(0) || v.nearest[maxCandidates-1].short >= 1 {
+		return
+	}
+	for d := range dims {
+		if need[d] > 0 {
+			v.far[d] = need[d] - int64(v.nearest[maxCandidates-1].short*float64(need[d])) - 1 // One less, for rounding.
+		}
+	}
 }
 
 func flagIf(f against, on bool) against {
@@ -165,18 +201,10 @@ func (p *Planner) speaks(c *class, i int, within []slotSet) (conflict, replaced,
 }
 
 func (v *survey) add(t *slots, c *class, s int32, f against) {
-	if f&notStatic == 0 {
-		v.hasStatic++
-		if f&isDown != 0 {
-			v.downs++
-		} else if f&isCordoned != 0 {
-			v.cordons++
-		}
-	}
 	if f&closed != 0 && f&notPeer == 0 && (v.withPeers.flags == 0 || f.hard() < v.withPeers.flags.hard()) {
 		v.withPeers = miss{s, f, 0}
 	}
-	if f&closed != 0 && len(v.nearest) == maxCandidates && f.hard() > v.nearest[maxCandidates-1].flags.hard() {
+	if f&closed != 0 && v.isFull(f.hard()-1) {
 		return // Farther off than all that will be named, whatever its room.
 	}
 	short := 0.0
@@ -186,10 +214,12 @@ func (v *survey) add(t *slots, c *class, s int32, f against) {
 	for d := range dims {
 		if free := t.free[d][s]; free < c.need[d] {
 			f |= noDim[d]
-			short += float64(c.need[d]-max(0, free)) / float64(c.need[d])
+			short += float64(c.need[d]-max(0, free)) / float64(max(1, c.need[d]))
 		}
 	}
-	v.keep(miss{s, f, short})
+	if v.keep(miss{s, f, short}) {
+		v.setFar(&c.need)
+	}
 	if f&closed != 0 {
 		return
 	}
@@ -206,17 +236,18 @@ func (v *survey) add(t *slots, c *class, s int32, f against) {
 	}
 }
 
-// keep keeps the nearest misses, sorted.
-func (v *survey) keep(m miss) {
+// keep keeps the nearest misses, sorted. It tells whether this is one of them.
+func (v *survey) keep(m miss) bool {
 	n := len(v.nearest)
 	if n == maxCandidates && m.compare(v.nearest[n-1]) >= 0 {
-		return
+		return false
 	}
 	if n == maxCandidates {
 		v.nearest = v.nearest[:n-1]
 	}
 	at, _ := slices.BinarySearchFunc(v.nearest, m, miss.compare)
 	v.nearest = slices.Insert(v.nearest, at, m)
+	return true
 }
 
 // explainClass says why a unit of the class that is nowhere finds no machine, if so.
@@ -354,24 +385,30 @@ func (p *Planner) portTaken(u *portUse, s int32, holder string) *reason.Reason {
 	return reason.Because(reason.NoRoomPort, reason.Args{"port": u.key.number, "proto": u.key.proto, "where": p.slots.name(s), "holder": holder})
 }
 
-// lacks says that a slot has too little of one dimension, and who holds it.
+// lacks says that a slot has too little of one dimension, and who holds it. It is built by hand, as placed is.
 func (p *Planner) lacks(d int, s int32, need, have int64, self int32) *reason.Reason {
 	code := [dims]reason.Code{cpu: reason.NoRoomCPU, memory: reason.NoRoomMemory, disk: reason.NoRoomDisk}[d]
 	args := reason.Args{"need": need, "have": max(0, have), "where": p.slots.name(s), "capacity": p.slots.limit[d][s], "most": max(0, have)}
 	if h := p.holders(d, s, self); len(h) > 0 {
 		args["holders"] = h
 	}
-	return reason.Because(code, args)
+	return &reason.Reason{Code: code, Args: args}
 }
 
 // holders names the units that hold the most of a dimension on a slot, with their amounts.
 func (p *Planner) holders(d int, s, self int32) (list []string) {
-	on := slices.DeleteFunc(slices.Clone(p.slots.on[s]), func(v int32) bool { return v == self || p.members[v].class.need[d] == 0 })
-	slices.SortFunc(on, func(a, b int32) int {
-		x, y := &p.members[a], &p.members[b]
-		return cmp.Or(cmp.Compare(y.class.need[d], x.class.need[d]), unit.CompareNames(x.name, y.name))
-	})
-	for _, v := range on[:min(maxHolders, len(on))] {
+	top := make([]int32, 0, maxHolders+1)
+	for _, v := range p.slots.on[s] {
+		if v == self || p.members[v].class.need[d] == 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(top, v, func(a, b int32) int { return p.compareHolders(d, a, b) })
+		if at < maxHolders {
+			top = slices.Insert(top, at, v)
+			top = top[:min(maxHolders, len(top))]
+		}
+	}
+	for _, v := range top {
 		m := &p.members[v]
 		amount := reason.Bytes(m.class.need[d])
 		if d == cpu {
@@ -380,6 +417,14 @@ func (p *Planner) holders(d int, s, self int32) (list []string) {
 		list = append(list, m.name+" "+amount)
 	}
 	return list
+}
+
+func (p *Planner) compareHolders(d int, a, b int32) int {
+	x, y := &p.members[a], &p.members[b]
+	if c := cmp.Compare(y.class.need[d], x.class.need[d]); c != 0 {
+		return c
+	}
+	return unit.CompareNames(x.name, y.name)
 }
 
 // noStatic says why no machine is what is asked for, whatever its room.

@@ -231,3 +231,15 @@ func BenchmarkStopStart(b *testing.B) {
 		p.Decide()
 	}
 }
+
+func BenchmarkExplain(b *testing.B) {
+	units := Mixed(100000, 1)
+	p := Filled(Machines(10000), units)
+	p.Decide()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		p.Explain(units[i%1000].Name)
+		i++
+	}
+}
