@@ -316,6 +316,10 @@ func TestRenewal(t *testing.T) {
 	if lo < 0.5 || lo > 0.55 || hi > 0.8 || hi < 0.75 {
 		t.Errorf("renewed between %.2f and %.2f of life", lo, hi)
 	}
+	old := must(Found("prod", time.Now().Add(-issuingLife+time.Minute)))(t) // Its issuing CA ends in a minute.
+	if at := keeper(t, old, KindMachine, m1, nil).RenewAt(time.Now()); time.Until(at) < 50*time.Second {
+		t.Errorf("a certificate of a dying CA is renewed at %v: without a pause", at)
+	}
 	if a.IssuingDue(time.Now()) || !a.IssuingDue(time.Now().Add(issuingLife/2+time.Hour)) {
 		t.Error("the issuing CA is renewed at a wrong time")
 	}

@@ -107,13 +107,17 @@ func (k *Keeper) Leaf() *x509.Certificate { return k.held.Load().cert.Leaf }
 
 // RenewAt tells when to ask for another certificate: a moment between 50 % and 80 % of the present one's life, which
 // its random serial number decides, so that it stays the same over restarts and machines that were made together
-// do not ask together. It is now when that moment is over.
+// do not ask together. It is now when that moment is over, but never within a minute of the certificate's issue: a CA that
+// is about to end gives certificates so short that a machine would ask without a pause.
 func (k *Keeper) RenewAt(now time.Time) time.Time {
 	c := k.Leaf()
 	var b [16]byte
 	c.SerialNumber.FillBytes(b[:])
 	dice := float64(binary.BigEndian.Uint32(b[12:])) / (1 << 32)
 	at := c.NotBefore.Add(time.Duration((0.5 + 0.3*dice) * float64(c.NotAfter.Sub(c.NotBefore))))
+	if first := c.NotBefore.Add(early + time.Minute); at.Before(first) {
+		at = first
+	}
 	if at.Before(now) {
 		return now
 	}

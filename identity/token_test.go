@@ -97,7 +97,7 @@ func TestAdmit(t *testing.T) {
 	}{
 		"good": {g, tok, now, 1, ""}, "the last moment": {g, tok, now.Add(time.Hour - 1), 1, ""}, "unlimited": {all, tok, now, UnlimitedUses, ""},
 		"expired": {g, tok, now.Add(time.Hour), 0, reason.TokenExpired}, "used": {spent, tok, now, 0, reason.TokenUsed}, "an odd count": {odd, tok, now, 0, reason.TokenUsed},
-		"wrong secret": {g, wrong, now, 0, reason.TokenUnknown}, "no secret": {g, Token{ID: tok.ID}, now, 0, reason.TokenUnknown}, "another grant": {other, tok, now, 0, reason.TokenUnknown},
+		"wrong secret": {g, wrong, now, 0, reason.TokenUnknown}, "no secret": {g, Token{ID: tok.ID}, now, 0, reason.TokenUnknown}, "another id": {g, Token{ID: other.ID, Secret: tok.Secret}, now, 0, reason.TokenUnknown}, "another grant": {other, tok, now, 0, reason.TokenUnknown},
 		"no grant": {Grant{}, tok, now, 0, reason.TokenUnknown}, "nothing at all": {Grant{}, Token{}, now, 0, reason.TokenUnknown}, "a grant without hash": {empty, Token{ID: tok.ID}, now, 0, reason.TokenUnknown},
 		"wrong secret, expired": {g, wrong, now.Add(2 * time.Hour), 0, reason.TokenUnknown},
 	} {
