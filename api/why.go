@@ -37,7 +37,7 @@ type whyInput struct {
 // explain says why a unit is as it is. It decides from its input alone.
 func explain(in whyInput) wire.Why {
 	a := in.answer
-	w := wire.Why{Answer: a, Headline: headline(in), Timeline: lastN(in.events, maxTimeline), Log: lastN(in.log, maxLog)}
+	w := wire.Why{Answer: a, Headline: headline(in), Timeline: lastN(withoutSteps(in.events), maxTimeline), Log: lastN(in.log, maxLog)}
 	if a.Reason != nil && !isFine(a) {
 		w.Cause = string(a.Reason.Code) + ": " + a.Reason.Message()
 		w.Sure = sure(a.Reason)
@@ -50,6 +50,23 @@ func explain(in whyInput) wire.Why {
 }
 
 func lastN[T any](s []T, n int) []T { return s[max(0, len(s)-n):] }
+
+// withoutSteps leaves out the steps of every start that take no time and were passed: that the leader, the machine and
+// its runtime have not looked yet. One that a unit is still at stays.
+func withoutSteps(events []wire.Event) []wire.Event {
+	out := make([]wire.Event, 0, len(events))
+	for i, e := range events {
+		if i < len(events)-1 && e.Kind == wire.EventState && e.Reason != nil {
+			switch e.Reason.Code {
+			case reason.NotScheduled, reason.NotTaken, reason.Loading:
+				continue
+			default: // Worth a line.
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
 
 // isFine tells whether nothing is wrong with a unit: it is as it was asked to be.
 func isFine(a cluster.Answer) bool {
@@ -280,17 +297,18 @@ func changed(in whyInput) []string {
 	if n := unit.Name(in.answer.Unit); n.IsInstance() {
 		template = string(n.Template())
 	}
-	var picked []wire.Event
+	var picked, others []wire.Event
 	for _, e := range slices.Backward(in.wishes) {
-		own := e.Unit == in.answer.Unit || (template != "" && e.Unit == template)
-		near := e.At.After(onset.Add(-changedBefore)) && !isFine(in.answer)
-		if e.At.After(onset.Add(time.Second)) || (!own && !near) {
-			continue
-		}
-		if picked = append(picked, e); len(picked) == maxChanged {
-			break
+		switch {
+		case e.At.After(onset.Add(time.Second)):
+		case e.Unit == in.answer.Unit, template != "" && e.Unit == template:
+			picked = append(picked, e)
+		case e.At.After(onset.Add(-changedBefore)) && !isFine(in.answer):
+			others = append(others, e)
 		}
 	}
+	picked = picked[:min(len(picked), maxChanged)]
+	picked = append(picked, others[:min(len(others), maxChanged-len(picked))]...)
 	slices.SortStableFunc(picked, func(a, b wire.Event) int { return a.At.Compare(b.At) })
 	out := make([]string, 0, len(picked)+1)
 	for _, e := range picked {
@@ -353,7 +371,8 @@ func try(in whyInput) []string {
 			out = append(out, s)
 		}
 	}
-	add(strings.ReplaceAll(a.Reason.Hint(), "UNIT", a.Unit))
+	hint := strings.ReplaceAll(a.Reason.Hint(), "; argosy why UNIT compares", "") // That is what is being read.
+	add(strings.ReplaceAll(hint, "UNIT", a.Unit))
 	if isFine(a) {
 		return out
 	}

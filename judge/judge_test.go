@@ -208,6 +208,7 @@ func TestOutOfMemory(t *testing.T) {
 		{"twice", limited, 3 * second, auto(ends(2, second, second, oom)...), nil, want{cluster.Failing, reason.OOMKilled, true, 0, "killed at MemoryMax=64M, twice, peak 64M"}},
 		{"five times is still out of memory", limited, 20 * second, auto(ends(5, second, second, oom)...), nil, want{cluster.Failing, reason.OOMKilled, true, 0, "5 times"}},
 		{"twice, an hour apart", limited, 7300 * second, auto(ends(2, 3600*second, second, oom)...), nil, want{cluster.BackingOff, reason.BackingOff, false, 0, ""}},
+		{"kills before the last order do not count", limited, 3 * second, with(down("failed", "failed", "oom-kill", ends(2, second, second, oom)...), func(e *cluster.Evidence) { e.NRestarts, e.OOMKills = 0, 1 }), nil, want{cluster.Failed, reason.OOMKilled, true, 0, "MemoryMax=64M, once"}},
 		{"without Restart=", plain, second, down("failed", "failed", "oom-kill", ends(1, second, 0, oom)...), nil, want{cluster.Failed, reason.OOMKilled, true, 0, "the machine was out of memory"}},
 		{"SIGKILL is no proof", limited, second, with(down("failed", "failed", "signal", ends(1, second, 0, cluster.Exit{Signal: 9})...), func(e *cluster.Evidence) { e.MemoryPeak = 64 << 20 }), nil, want{cluster.Failed, reason.Signal, true, 0, "SIGKILL"}},
 		{"nor is 137", limited, second, down("failed", "failed", "exit-code", ends(1, second, 0, cluster.Exit{Status: 137})...), nil, want{cluster.Failed, reason.Exit, true, 0, "exit 137"}},

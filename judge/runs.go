@@ -283,8 +283,8 @@ func (in Input) oomBelow(x cluster.Exit, runs int) bool {
 // oom names the limit and the count: both come from the cgroup.
 func (in Input) oom() *reason.Reason {
 	e, kills := in.Evidence, 0
-	for _, x := range e.Exits {
-		if x.OOM {
+	for _, r := range in.runs() { // Those before the last order are not of this start.
+		if r.end.OOM {
 			kills++
 		}
 	}

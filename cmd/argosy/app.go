@@ -70,7 +70,7 @@ func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) i
 	if err == nil || errors.Is(err, errPipe) {
 		return code
 	}
-	tell(a.stderr, a.errStyle(), err)
+	tell(a.stderr, a.errStyle(), a.width(a.stderr), err)
 	a.tellMachine(err, code)
 	return code
 }

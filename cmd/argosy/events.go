@@ -49,7 +49,7 @@ of a unit's state with its reason.`,
 			if !a.text() {
 				return a.emitStream(e)
 			}
-			return a.print(eventLine(s, e))
+			return a.printAll(show.Wrap(eventLine(s, e), a.width(a.stdout), "    "))
 		})
 	}
 	return c

@@ -139,7 +139,8 @@ func exitCode(err error) int {
 }
 
 // tell writes an error as people read it: error: and hint: lines, lower case, no full stop, every fault of a file.
-func tell(w io.Writer, s show.Style, err error) {
+// Lines are at most so wide; 0: as long as they are.
+func tell(w io.Writer, s show.Style, width int, err error) {
 	if err == nil {
 		return
 	}
@@ -149,22 +150,27 @@ func tell(w io.Writer, s show.Style, err error) {
 	if _, ok := errors.AsType[interrupted](err); ok {
 		return
 	}
+	line := func(tone show.Tone, head, text string) {
+		for _, l := range show.Wrap(s.Paint(tone, head)+" "+text, width, "    ") {
+			fmt.Fprintln(w, l)
+		}
+	}
 	reasons := reasonsOf(err)
 	hints := []string{}
 	if e, ok := errors.AsType[*exitError](err); ok && e.hint != "" {
 		hints = append(hints, e.hint)
 	}
 	if len(reasons) == 0 {
-		fmt.Fprintf(w, "%s %s\n", s.Paint(show.Bad, "error:"), decapitalise(show.Clean(err.Error())))
+		line(show.Bad, "error:", decapitalise(show.Clean(err.Error())))
 	}
 	for _, r := range reasons {
-		fmt.Fprintf(w, "%s %s\n", s.Paint(show.Bad, "error:"), decapitalise(show.Clean(r.Message())))
+		line(show.Bad, "error:", decapitalise(show.Clean(r.Message())))
 		if h := strings.ReplaceAll(show.Clean(r.Hint()), "UNIT", show.Name(r.Str("unit"))); h != "" && len(hints) == 0 {
 			hints = append(hints, h)
 		}
 	}
 	for _, h := range hints {
-		fmt.Fprintf(w, "%s %s\n", s.Paint(show.Faint, "hint:"), h)
+		line(show.Faint, "hint:", h)
 	}
 }
 

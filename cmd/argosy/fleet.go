@@ -40,7 +40,7 @@ func (a *app) runFleet(ctx context.Context, args []string) int {
 	a.output = formatText
 	root := f.rootCommand() //nolint:contextcheck // Its commands get the context from execute.
 	if err := f.environment(root.PersistentFlags()); err != nil {
-		tell(a.stderr, a.errStyle(), err)
+		tell(a.stderr, a.errStyle(), a.width(a.stderr), err)
 		return exitCode(err)
 	}
 	return a.execute(ctx, root, fullVerb(root, longFlags(root, args)))

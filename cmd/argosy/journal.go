@@ -115,36 +115,50 @@ func (a *app) journal(ctx context.Context, d door, units []cluster.Answer, q jou
 	if len(units) == 1 {
 		return d.Journal(ctx, units[0].Unit, q, tell)
 	}
-	if q.Follow {
-		return followAll(ctx, d, units, q, tell)
+	until, err := pastOfAll(ctx, d, units, q, tell)
+	if err != nil || !q.Follow {
+		return err
 	}
+	return followAll(ctx, d, units, until, tell)
+}
+
+// pastOfAll tells the lines that several units have written, in the order of their times. It gives the time of each
+// unit's last one.
+func pastOfAll(ctx context.Context, d door, units []cluster.Answer, q journalQuery, tell func(cluster.Line) error) (until map[string]time.Time, err error) {
+	q.Follow = false
+	until = make(map[string]time.Time, len(units))
 	var all []cluster.Line
 	for _, u := range units {
+		until[u.Unit] = q.Since
 		err := d.Journal(ctx, u.Unit, q, func(l cluster.Line) error {
-			all = append(all, l)
+			all, until[u.Unit] = append(all, l), l.At
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("journal of %s: %w", u.Unit, err)
+			return nil, fmt.Errorf("journal of %s: %w", u.Unit, err)
 		}
 	}
 	slices.SortStableFunc(all, func(x, y cluster.Line) int { return x.At.Compare(y.At) })
 	for _, l := range all {
 		if err := tell(l); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return until, nil
 }
 
-// followAll merges the lines of several units as they come.
-func followAll(ctx context.Context, d door, units []cluster.Answer, q journalQuery, tell func(cluster.Line) error) error {
+// followAll merges the lines of several units as they come, each unit's from after the time that is told.
+func followAll(ctx context.Context, d door, units []cluster.Answer, until map[string]time.Time, tell func(cluster.Line) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	lines := make(chan cluster.Line, linesAhead)
 	errs := make(chan error, len(units))
 	var running sync.WaitGroup
 	for _, u := range units {
 		running.Go(func() {
+			q := journalQuery{Follow: true}
+			if t := until[u.Unit]; !t.IsZero() {
+				q.Since = t.Add(time.Nanosecond)
+			}
 			errs <- d.Journal(ctx, u.Unit, q, func(l cluster.Line) error {
 				select {
 				case lines <- l:

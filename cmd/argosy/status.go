@@ -251,7 +251,6 @@ func roomLeft(machines []wire.MachineDetail) string {
 
 // lastChanges are the last things that people asked for; history that does not answer is no trouble here.
 func (a *app) lastChanges(ctx context.Context, d door) []string {
-	var out []string
 	var wishes []wire.Event
 	err := d.Events(ctx, eventQuery{Last: 200}, func(e wire.Event) error {
 		if e.Kind == wire.EventWish {
@@ -262,19 +261,36 @@ func (a *app) lastChanges(ctx context.Context, d door) []string {
 	if err != nil {
 		return nil
 	}
-	// What one call asked for comes as one event per unit: those of one second and one person are one change.
-	for i := len(wishes) - 1; i >= 0 && len(out) < maxChanges; {
-		e := wishes[i]
-		var units []string
-		for i >= 0 && wishes[i].Who == e.Who && wishes[i].Message == e.Message && e.At.Sub(wishes[i].At) < time.Second {
-			units = append(units, wishes[i].Unit)
-			i--
+	changes := foldWishes(wishes)
+	out := make([]string, 0, maxChanges)
+	for _, c := range changes[:min(len(changes), maxChanges)] {
+		line := show.Names(c.units) + "  " + show.Clean(c.Message)
+		if c.Who != "" && !strings.Contains(c.Message, c.Who) {
+			line += "  by " + show.Clean(c.Who)
 		}
-		line := show.Names(units) + "  " + show.Clean(e.Message)
-		if e.Who != "" && !strings.Contains(e.Message, e.Who) {
-			line += "  by " + show.Clean(e.Who)
+		out = append(out, line+"  "+ago(a.now(), c.At)+" ago")
+	}
+	return out
+}
+
+// change is what one call asked of several units.
+type change struct {
+	wire.Event // Of the last of them.
+	units      []string
+}
+
+// foldWishes makes one change of what one call asked for, which comes as one event per unit: those of one second, one
+// person and one sentence. The newest is first.
+func foldWishes(wishes []wire.Event) []*change {
+	var out []*change
+	for _, e := range slices.Backward(wishes) {
+		i := slices.IndexFunc(out, func(c *change) bool {
+			return c.Who == e.Who && c.Message == e.Message && c.At.Sub(e.At) < time.Second
+		})
+		if i < 0 {
+			out, i = append(out, &change{Event: e}), len(out)
 		}
-		out = append(out, line+"  "+ago(a.now(), e.At)+" ago")
+		out[i].units = append(out[i].units, e.Unit)
 	}
 	return out
 }

@@ -69,13 +69,13 @@ func (a *app) whyLines(w wire.Why) []string {
 	row("cause", cause)
 	rows("compare", w.Compare)
 	rows("changed", together(w.Changed))
-	rows("placed", w.Placed)
+	rows("placed", unsaid(w.Placed, "placed "))
 	for i, e := range w.Timeline {
 		label := "timeline"
 		if i > 0 {
 			label = ""
 		}
-		row(label, e.At.Local().Format("15:04:05")+" "+eventText(s, e))
+		row(label, e.At.UTC().Format("15:04:05")+" "+eventText(s, e)) // As all other times of an explanation.
 	}
 	for i, l := range w.Log {
 		label := "last log"
@@ -88,6 +88,15 @@ func (a *app) whyLines(w wire.Why) []string {
 		row("last log", "none")
 	}
 	rows("try", w.Try)
+	return out
+}
+
+// unsaid leaves a word out that the label has said.
+func unsaid(texts []string, word string) []string {
+	out := slices.Clone(texts)
+	for i := range out {
+		out[i] = strings.TrimPrefix(out[i], word)
+	}
 	return out
 }
 
