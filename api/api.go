@@ -14,6 +14,7 @@ import (
 	"argosy.dev/argosy/plan"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/store/remote"
 	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
@@ -99,6 +100,9 @@ func New(c Config) *API {
 	a.mux = http.NewServeMux()
 	for _, r := range a.routes {
 		a.mux.Handle(r.method+" "+r.path, a.handler(r))
+	}
+	if c.Machines != nil {
+		a.mux.HandleFunc(remote.Path, a.serveStore)
 	}
 	a.mux.Handle("/", a.handler(route{path: "/", rule: anyone, handle: (*API).noRoute}))
 	a.openapi = openAPI(a.routes)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"argosy.dev/argosy/cluster"
@@ -115,7 +116,16 @@ func (c caller) may(what string, needs rule) error {
 	if ok {
 		return nil
 	}
-	return reason.Because(reason.NotAllowed, reason.Args{"what": what + ", which takes " + needs.words(), "who": c.String()})
+	return reason.Because(reason.NotAllowed, reason.Args{"what": deed(what) + ", which takes " + needs.words(), "who": c.String()})
+}
+
+// deed is what a route does, as it stands in a sentence.
+func deed(summary string) string {
+	what, _, _ := strings.Cut(summary, ":")
+	if what == "" {
+		return "make this call"
+	}
+	return strings.ToLower(what[:1]) + what[1:]
 }
 
 func (r rule) words() string {

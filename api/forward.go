@@ -32,7 +32,8 @@ func NewForward(local http.Handler, servers func() []string, conf *tls.Config, l
 	dialer := &net.Dialer{Timeout: forwardDial}
 	transport := &http.Transport{
 		TLSClientConfig: conf, TLSHandshakeTimeout: forwardDial, IdleConnTimeout: idleTimeout, DisableCompression: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) { return f.dial(ctx, dialer, network) },
+		ForceAttemptHTTP2: true, // What the identity's settings offer.
+		DialContext:       func(ctx context.Context, network, _ string) (net.Conn, error) { return f.dial(ctx, dialer, network) },
 	}
 	f.proxy = &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -90,7 +90,10 @@ func (a *API) handler(rt route) http.Handler {
 			fail = writeFleetError
 			w.Header().Set("Server", fleetServer)
 		}
-		err := a.serve(rt, w, r)
+		r, err := a.admit(rt, r)
+		if err == nil {
+			err = a.serve(rt, w, r)
+		}
 		if err != nil && w.status == 0 && r.Context().Err() == nil {
 			fail(w, err)
 		}
@@ -105,10 +108,6 @@ func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := foreign(r); err != nil {
-		return err
-	}
-	r, err := a.admit(rt, r)
-	if err != nil {
 		return err
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, wire.MaxBody)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"argosy.dev/argosy/cmd/argosy/internal/show"
+	"argosy.dev/argosy/node"
 )
 
 // defaultHost is where the machine's own cluster answers.
@@ -28,6 +30,8 @@ type system struct {
 	termSize func(w io.Writer) (width, height int, ok bool)
 	// node runs a machine until ctx ends: argosy up.
 	node func(ctx context.Context, c upConfig) error
+	// join makes this machine a member of a cluster: argosy join.
+	join func(ctx context.Context, c node.JoinConfig) error
 	// dial, when set, connects to a cluster instead of the client: for tests.
 	dial func(host string) (door, error)
 }
@@ -129,17 +133,15 @@ func terminalSize(w io.Writer) (width, height int, ok bool) {
 	return width, height, true
 }
 
-// connect gives the cluster that --host or ARGOSY_HOST names.
+// hostURL is the cluster that --host or ARGOSY_HOST names.
+func (a *app) hostURL() string {
+	return cmp.Or(a.host, a.env("ARGOSY_HOST"), defaultHost)
+}
+
+// connect gives that cluster.
 func (a *app) connect() (door, error) {
-	host := a.host
-	if host == "" {
-		host = a.env("ARGOSY_HOST")
-	}
-	if host == "" {
-		host = defaultHost
-	}
 	if a.dial != nil {
-		return a.dial(host)
+		return a.dial(a.hostURL())
 	}
-	return dialClient(host)
+	return dialClient(a.hostURL())
 }

@@ -36,8 +36,12 @@ func TestDocs(t *testing.T) {
 	}
 	for _, g := range root.Groups() {
 		for _, c := range root.Commands() {
-			if c.GroupID == g.ID {
-				page(&b, c)
+			if c.GroupID != g.ID {
+				continue
+			}
+			page(&b, c)
+			for _, sub := range c.Commands() {
+				page(&b, sub)
 			}
 		}
 	}
@@ -54,7 +58,7 @@ func TestDocs(t *testing.T) {
 
 func page(b *strings.Builder, c *cobra.Command) {
 	long, exits, _ := strings.Cut(c.Long, "\n\nExit codes:\n")
-	fmt.Fprintf(b, "## argosy %s\n\n%s.\n\n```\n%s\n```\n\n%s\n\n", c.Name(), c.Short, c.UseLine(), long)
+	fmt.Fprintf(b, "## argosy %s\n\n%s.\n\n```\n%s\n```\n\n%s\n\n", strings.TrimPrefix(c.CommandPath(), "argosy "), c.Short, c.UseLine(), long)
 	fmt.Fprintf(b, "```\n%s\n```\n\n", c.Example)
 	c.InitDefaultHelpFlag()
 	if usages := c.NonInheritedFlags().FlagUsagesWrapped(100); usages != "" {

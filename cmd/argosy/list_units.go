@@ -80,6 +80,19 @@ func table[T any](a *app, l *listing, cols []string, items []T, cell func(item T
 	return a.printAll(t.Lines(a.outStyle(), width, !l.noLegend))
 }
 
+// columns prints rows of words below a header.
+func (a *app) columns(header []string, rows [][]string) error {
+	t := show.Table{Header: header}
+	for _, r := range rows {
+		row := make([]show.Cell, len(r))
+		for i, text := range r {
+			row[i] = show.Cell{Text: text}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return a.printAll(t.Lines(a.outStyle(), a.width(a.stdout), true))
+}
+
 func unitFields() []string {
 	return []string{"unit", "machine", "state", "since", "reason", "why", "load", "active", "sub", "pid", "restarts", "tries", "desired", "hash"}
 }

@@ -41,6 +41,6 @@ func start(argv []string) int {
 	}
 	return run(ctx, argv, system{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, dir: dir,
-		termSize: terminalSize, node: runNode,
+		termSize: terminalSize, node: runNode, join: runJoin,
 	})
 }

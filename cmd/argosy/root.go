@@ -14,6 +14,7 @@ const (
 	groupRun  = "run"
 	groupSee  = "see"
 	groupFile = "file"
+	groupJoin = "join"
 	groupNode = "node"
 )
 
@@ -46,7 +47,7 @@ Progress goes to stderr, results go to stdout. Every verb takes -o json, jsonl o
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: groupRun, Title: "Run units:"}, &cobra.Group{ID: groupSee, Title: "See what is so, and why:"},
-		&cobra.Group{ID: groupFile, Title: "Unit files:"}, &cobra.Group{ID: groupNode, Title: "The machine and this program:"})
+		&cobra.Group{ID: groupFile, Title: "Unit files:"}, &cobra.Group{ID: groupJoin, Title: "Machines and people of the cluster:"}, &cobra.Group{ID: groupNode, Title: "The machine and this program:"})
 	f := root.PersistentFlags()
 	f.StringVar(&a.host, "host", "", "the cluster to talk to: unix:///PATH or http://HOST:PORT (default $ARGOSY_HOST, else "+defaultHost+")")
 	f.StringVarP(&a.output, "output", "o", "", "text, json, jsonl or yaml (default $ARGOSY_OUTPUT, else text)")
@@ -65,6 +66,7 @@ func (a *app) addVerbs(root *cobra.Command) {
 		groupRun:  {a.startCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.killCommand()},
 		groupSee:  {a.statusCommand(), a.whyCommand(), a.journalCommand(), a.eventsCommand(), a.listUnitsCommand(), a.listMachinesCommand(), a.listTimersCommand(), a.isActiveCommand(), a.isFailedCommand()},
 		groupFile: {a.submitCommand(), a.loadCommand(), a.unloadCommand(), a.destroyCommand(), a.catCommand(), a.listUnitFilesCommand(), a.verifyCommand()},
+		groupJoin: {a.joinCommand(), a.tokenCommand(), a.userCommand(), a.machineCommand()},
 		groupNode: {a.upCommand(), a.versionCommand(), a.completionCommand()},
 	} {
 		for _, v := range verbs {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 // upConfig is what argosy up was told about its machine.
 type upConfig struct {
 	data, socket, name string
+	listen, peerListen string // HOST:PORT.
 	metadata           map[string]string
 	capacity           unit.Resources
 	runtime            string
@@ -28,37 +30,30 @@ type upConfig struct {
 
 func (a *app) upCommand() *cobra.Command {
 	var u upConfig
-	var metadata, capacity, level, format string
 	c := doc{
-		use:   "up [--data=DIR] [--socket=PATH] [--name=NAME] [--metadata=k=v,…] [--capacity=memory=…,cpu=…,disk=…]",
+		use:   "up [--data=DIR] [--socket=PATH] [--listen=HOST:PORT] [--name=NAME] [--metadata=k=v,…] [--capacity=memory=…,cpu=…,disk=…]",
 		short: "Run a machine of a cluster: store, scheduler, agent and API in one process",
 		long: `
 Runs this machine: a one-machine cluster that is there at once. It goes on until it is told to stop. The units outlive
 it: stop it, kill it or replace it, and no unit restarts; started again with the same --data it goes on where it was.
 --stop-units ends the units with it.
 
+At first it is reached by its unix socket alone. --listen opens the API to other machines, over mutual TLS: then argosy
+token create makes the token with which they join. What was said with --listen is remembered.
+
 --capacity says what may be counted on instead of what is measured: memory and disk as in unit files (512M, 2G), cpu in
 cores (1.5). --runtime is auto (systemd where it is PID 1, else Argosy's own small init), native or systemd.`,
 		example: `
   argosy up --data /var/lib/argosy
   argosy up --data ./data --socket ./argosy.sock --name m1 --metadata zone=a,disk=ssd
+  argosy up --listen 10.0.0.1:7443
   argosy up --data ./data --socket ./argosy.sock --capacity memory=512M,cpu=2`,
 		exits: []int{exitOK, exitFailed, exitUsage},
 	}.command()
-	f := c.Flags()
-	f.StringVar(&u.data, "data", "/var/lib/argosy", "directory for everything that is kept")
-	f.StringVar(&u.socket, "socket", strings.TrimPrefix(defaultHost, "unix://"), "unix socket of the API")
-	f.StringVar(&u.name, "name", "", "name of the machine (default: the host's name)")
-	f.StringVar(&metadata, "metadata", "", "what MachineMetadata= may ask for: zone=a,disk=ssd")
-	f.StringVar(&capacity, "capacity", "", "what to count on instead of what is measured: memory=512M,cpu=1.5,disk=10G")
-	f.StringVar(&u.runtime, "runtime", "auto", "auto, native or systemd")
-	f.BoolVar(&u.stopUnits, "stop-units", false, "stop all units when this ends")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&format, "log-format", "text", "text or json")
+	w := machineFlags(c, &u)
 	c.Args = noArgs
-	_ = c.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions([]string{"auto", "native", "systemd"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := a.prepareUp(&u, metadata, capacity, level, format); err != nil {
+		if err := a.prepareUp(&u, w); err != nil {
 			return err
 		}
 		return a.node(c.Context(), u)
@@ -66,13 +61,39 @@ cores (1.5). --runtime is auto (systemd where it is PID 1, else Argosy's own sma
 	return c
 }
 
-func (a *app) prepareUp(u *upConfig, metadata, capacity, level, format string) error {
+// machineWords are the flags of a machine as they were written.
+type machineWords struct{ metadata, capacity, level, format string }
+
+// machineFlags are the flags of every verb that runs a machine.
+func machineFlags(c *cobra.Command, u *upConfig) *machineWords {
+	w, f := &machineWords{}, c.Flags()
+	f.StringVar(&u.data, "data", "/var/lib/argosy", "directory for everything that is kept")
+	f.StringVar(&u.socket, "socket", strings.TrimPrefix(defaultHost, "unix://"), "unix socket of the API")
+	f.StringVar(&u.listen, "listen", "", "HOST:PORT of the API for the other machines, over mutual TLS (default: as the last time; at first none)")
+	f.StringVar(&u.peerListen, "etcd-listen", "", "HOST:PORT for the traffic between servers' stores (default: --listen with the next port)")
+	f.StringVar(&u.name, "name", "", "name of the machine (default: the host's name)")
+	f.StringVar(&w.metadata, "metadata", "", "what MachineMetadata= may ask for: zone=a,disk=ssd")
+	f.StringVar(&w.capacity, "capacity", "", "what to count on instead of what is measured: memory=512M,cpu=1.5,disk=10G")
+	f.StringVar(&u.runtime, "runtime", "auto", "auto, native or systemd")
+	f.BoolVar(&u.stopUnits, "stop-units", false, "stop all units when this ends")
+	f.StringVar(&w.level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&w.format, "log-format", "text", "text or json")
+	_ = c.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions([]string{"auto", "native", "systemd"}, cobra.ShellCompDirectiveNoFileComp))
+	return w
+}
+
+func (a *app) prepareUp(u *upConfig, w *machineWords) error {
 	var err error
-	if u.metadata, err = parsePairs("metadata", metadata); err != nil {
+	if u.metadata, err = parsePairs("metadata", w.metadata); err != nil {
 		return err
 	}
-	if u.capacity, err = parseCapacity(capacity); err != nil {
+	if u.capacity, err = parseCapacity(w.capacity); err != nil {
 		return err
+	}
+	for flag, at := range map[string]string{"listen": u.listen, "etcd-listen": u.peerListen} {
+		if _, _, err := net.SplitHostPort(at); at != "" && err != nil {
+			return usagef("write it as --"+flag+" 10.0.0.1:7443", "--%s %s: %v", flag, at, err)
+		}
 	}
 	if !slices.Contains([]string{"auto", "native", "systemd"}, u.runtime) {
 		return usagef("auto, native and systemd are", "%q is not a runtime", u.runtime)
@@ -85,7 +106,7 @@ func (a *app) prepareUp(u *upConfig, metadata, capacity, level, format string) e
 			*p = filepath.Join(a.dir, *p)
 		}
 	}
-	if u.log, err = a.logger(level, format); err != nil {
+	if u.log, err = a.logger(w.level, w.format); err != nil {
 		return err
 	}
 	u.ready = a.sayReady(u)
