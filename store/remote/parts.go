@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"sort"
-	"strings"
 	"sync"
 	"time"
 
-	"argosy.dev/argosy/cluster"
-	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
 )
 
@@ -21,25 +16,8 @@ const (
 	keptBytes     = 64 << 20
 )
 
-// How a server proves that its parts are the present, also when it is the one that was cut off.
-const (
-	lookEvery  = 2 * time.Second        // Between two linearizable looks at the store.
-	lookAfter  = 500 * time.Millisecond // After one that failed.
-	lookBound  = 2 * time.Second        // Of one.
-	reachBound = 2 * time.Second        // Until the watch has brought what the look saw.
-	askEvery   = 50 * time.Millisecond  // Progress, meanwhile.
-	staleAfter = 8 * time.Second        // Without a look that succeeded, longer than an election, machines ask another server.
-	feedPause  = 200 * time.Millisecond // After the watch of the whole store broke.
-)
-
-// watchesEach bounds the watches of one machine: an agent's, and those that a broken link has left for a moment.
-const watchesEach = 8
-
-// barredFor is how long a machine that was revoked gets no watch: until all of this server has seen that it was.
-const barredFor = 2 * time.Second
-
-// maxAsks bounds how many readers wait for one look.
-const maxAsks = 20_000
+// feedPause is how long Parts waits after the watch of the whole store broke.
+const feedPause = 200 * time.Millisecond
 
 // Parts keeps every machine's part of the store (store.PartPrefix), fed by one watch of the whole store, and wakes for
 // a change only the watches of the machines that it concerns. Make it with NewParts and feed it with Run.
@@ -175,24 +153,6 @@ func (p *Parts) take(b store.Batch) {
 	}
 }
 
-// bar ends the watches of machines that were revoked, which no check of certificates would ever meet again. They may
-// come back with other certificates a moment later, when every check knows of it.
-func (p *Parts) bar(b store.Batch) {
-	for _, e := range b.Entries {
-		kindAndName, ok := strings.CutPrefix(e.Key, cluster.RevokedPrefix)
-		if !ok || e.Value == nil {
-			continue
-		}
-		_, machine := split(kindAndName)
-		maps.DeleteFunc(p.barred, func(_ string, until time.Time) bool { return time.Now().After(until) })
-		p.barred[machine] = time.Now().Add(barredFor)
-		for w := range p.watches[machine] {
-			w.barred = true
-			w.signal()
-		}
-	}
-}
-
 // trim keeps the ring within its bounds, but for the last revision.
 func (p *Parts) trim() {
 	drop := 0
@@ -250,221 +210,4 @@ func (p *Parts) Revision() int64 {
 		return 0
 	}
 	return p.index.revision
-}
-
-// Read gives a machine's part with everything in it that was written before the call.
-func (p *Parts) Read(ctx context.Context, machine string) (store.Picture, error) {
-	if err := p.current(ctx); err != nil {
-		return store.Picture{}, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.index == nil {
-		return store.Picture{}, errNotFed
-	}
-	return p.index.read(machine), nil
-}
-
-// current waits until the parts hold all that was written before the call. Those who wait share one look at the store.
-func (p *Parts) current(ctx context.Context) error {
-	done := make(chan error, 1)
-	p.mu.Lock()
-	switch {
-	case p.index == nil:
-		p.mu.Unlock()
-		return errNotFed
-	case len(p.asks) >= maxAsks:
-		p.mu.Unlock()
-		return awayError{reason.Because(reason.TooMany, reason.Args{"what": "readers that wait", "have": maxAsks})}
-	}
-	p.asks = append(p.asks, done)
-	p.mu.Unlock()
-	select {
-	case p.asked <- struct{}{}:
-	default:
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return awayError{store.Unavailable(ctx.Err())}
-	}
-}
-
-// answer tells those who wait. The caller holds mu.
-func (p *Parts) answer(err error) {
-	for _, done := range p.asks {
-		done <- err
-	}
-	p.asks = nil
-}
-
-// lookAgain looks at the store whenever somebody asks, and every now and then.
-func (p *Parts) lookAgain(ctx context.Context, s store.Store) {
-	timer := time.NewTimer(lookEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.asked:
-		case <-timer.C:
-		}
-		p.mu.Lock()
-		asks := p.asks
-		p.asks = nil
-		p.mu.Unlock()
-		begun := time.Now()
-		err := p.look(ctx, s)
-		p.mu.Lock()
-		if err == nil {
-			p.fresh = begun
-		}
-		p.mu.Unlock()
-		for _, done := range asks {
-			done <- err
-		}
-		if err != nil {
-			timer.Reset(lookAfter)
-			continue
-		}
-		timer.Reset(lookEvery)
-	}
-}
-
-// look asks the store how far it is, which only a quorum can answer, and waits until the watch has brought all that.
-func (p *Parts) look(ctx context.Context, s store.Store) error {
-	one, cancel := context.WithTimeout(ctx, lookBound)
-	defer cancel()
-	pic, err := s.Read(one, cluster.LeaderPrefix)
-	if err != nil {
-		return awayError{err}
-	}
-	ctx, stop := context.WithTimeout(ctx, reachBound)
-	defer stop()
-	follower, _ := s.(store.Follower)
-	for {
-		p.mu.Lock()
-		advanced, there := p.advanced, p.index != nil && p.index.revision >= pic.Revision
-		p.mu.Unlock()
-		if there {
-			return nil
-		}
-		if follower != nil {
-			if err := follower.Progress(ctx); err != nil {
-				return awayError{err}
-			}
-		}
-		select {
-		case <-advanced:
-		case <-time.After(askEvery):
-		case <-ctx.Done():
-			return cannot("this server is behind the store")
-		}
-	}
-}
-
-// watch is one watch of a part. It has no queue: it reads the ring at its own speed.
-type watch struct {
-	parts   *Parts
-	machine string
-	since   int64
-	barred  bool
-	wake    chan struct{}
-}
-
-// watch begins one. since may come from another server, so the parts have to be as far as the store first.
-func (p *Parts) watch(ctx context.Context, machine string, since int64) (*watch, error) {
-	w := &watch{parts: p, machine: machine, since: max(since, 0), wake: make(chan struct{}, 1)}
-	if err := p.add(w); err != nil {
-		return nil, err
-	}
-	if err := p.current(ctx); err != nil {
-		w.close()
-		return nil, err
-	}
-	if since > p.Revision() {
-		w.close()
-		return nil, store.ErrCompacted // The store has another history now, as after a restore.
-	}
-	return w, nil
-}
-
-func (p *Parts) add(w *watch) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Now().Before(p.barred[w.machine]) {
-		return errBarred
-	}
-	each := p.watches[w.machine]
-	if len(each) >= watchesEach {
-		return awayError{reason.Because(reason.TooMany, reason.Args{"what": "watches of one machine", "have": watchesEach})}
-	}
-	if each == nil {
-		each = map[*watch]struct{}{}
-		p.watches[w.machine] = each
-	}
-	each[w] = struct{}{}
-	return nil
-}
-
-func (w *watch) close() {
-	p := w.parts
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.watches[w.machine], w)
-	if len(p.watches[w.machine]) == 0 {
-		delete(p.watches, w.machine)
-		delete(p.wakes, w.machine)
-	}
-}
-
-func (w *watch) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// batchesAtOnce bounds what a watch gathers for one write to its machine.
-const batchesAtOnce = 64
-
-// next gives what is new for the machine. Without batches, all up to the revision was given; an error ends the watch.
-func (w *watch) next() ([]store.Batch, int64, error) {
-	p := w.parts
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.index == nil:
-		return nil, 0, errNotFed
-	case w.barred:
-		return nil, 0, errBarred
-	case w.since < p.floor:
-		return nil, 0, store.ErrCompacted
-	case time.Since(p.fresh) > staleAfter:
-		return nil, 0, cannot("this server has not reached the store's quorum for a while")
-	}
-	var out []store.Batch
-	from := sort.Search(len(p.ring), func(i int) bool { return p.ring[i].revision > w.since })
-	for _, d := range p.ring[from:] {
-		if len(out) == batchesAtOnce {
-			w.signal()
-			return out, w.since, nil
-		}
-		w.since = d.revision
-		if d.concerns(w.machine) {
-			out = append(out, store.Batch{Revision: d.revision, Entries: d.of(w.machine)})
-		}
-	}
-	w.since = max(w.since, p.index.revision)
-	return out, w.since, nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -46,7 +46,7 @@ func (w *follower) run(ctx context.Context) error {
 		if len(servers) == 0 {
 			servers = []string{""}
 		}
-		worked := false
+		var worked bool
 		for _, addr := range servers {
 			var what outcome
 			var err error
