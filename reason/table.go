@@ -108,6 +108,12 @@ const (
 	// Of the members of the store (members.go).
 	StoreNotReady Code = "store-not-ready"
 	LearnerBehind Code = "learner-behind"
+	MembersRight  Code = "members-right"
+	MembersFew    Code = "members-few"
+	MembersWait   Code = "members-wait"
+	MembersUnsafe Code = "members-unsafe"
+	MembersLost   Code = "members-lost"
+	MembersChange Code = "members-change"
 
 	// Of certificates and join tokens (identity.go).
 	BadToken           Code = "bad-token"
