@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,35 @@ func drawWhy(out *bytes.Buffer, name string, w wire.Why) {
 	}
 	part("last log", w.Log...)
 	part("try", w.Try...)
+}
+
+// TestWhyBeginsWithItsOwnChanges: what was asked of the unit itself is told, however much was asked of others since.
+func TestWhyBeginsWithItsOwnChanges(t *testing.T) {
+	in := whyCases()["1 the machine"]
+	in.now = whyNow
+	for i := range 2 * maxChanged {
+		in.wishes = append(in.wishes, event(int64(10+i), 6*time.Minute, wire.EventWish, fmt.Sprintf("other%d.service", i), "start", "", ""))
+	}
+	got := changed(in)
+	if all := strings.Join(got, "\n"); len(got) > maxChanged+1 || !strings.Contains(all, "web@4.service: submitted, start") || !strings.Contains(all, "other11.service") {
+		t.Errorf("changed: %s", all)
+	}
+}
+
+// TestWhyLeavesPassedStepsOut: but says the one that it is still at.
+func TestWhyLeavesPassedStepsOut(t *testing.T) {
+	step := func(code reason.Code) wire.Event {
+		e := event(1, time.Minute, wire.EventState, "a.service", "", "", cluster.Starting)
+		e.Reason = &reason.Reason{Code: code}
+		return e
+	}
+	passed := []wire.Event{step(reason.NotScheduled), step(reason.NotTaken), step(reason.Loading)}
+	if got := withoutSteps(append(passed, step(reason.Starting))); len(got) != 1 || got[0].Reason.Code != reason.Starting {
+		t.Errorf("passed steps are told: %+v", got)
+	}
+	if got := withoutSteps(passed); len(got) != 1 || got[0].Reason.Code != reason.Loading {
+		t.Errorf("where it is now is not told: %+v", got)
+	}
 }
 
 // TestWhyIsBounded: ten thousand of everything make no endless answer.

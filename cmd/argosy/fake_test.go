@@ -95,6 +95,9 @@ func (f *fakeDoor) Journal(_ context.Context, name string, q journalQuery, each 
 		lines = lines[max(0, len(lines)-q.Lines):]
 	}
 	for _, l := range lines {
+		if l.At.Before(q.Since) {
+			continue
+		}
 		if err := each(l); err != nil {
 			return err
 		}
