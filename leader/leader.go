@@ -33,6 +33,9 @@ type Config struct {
 	// DownAfter is how long after its sign of life ended a machine counts as down and its units move away:
 	// time for an agent to start again. 0: DefaultDownAfter.
 	DownAfter time.Duration
+	// During, when set, runs beside the passes while this machine leads, and ends with its ctx: whatever else only the
+	// leader does, such as care for the members of the store.
+	During func(ctx context.Context, by store.Writer)
 }
 
 // DefaultDownAfter together with the lease of a machine's sign of life is how long a lost machine goes unnoticed.
@@ -176,6 +179,14 @@ func (l *Leader) reign(ctx context.Context, term *store.Term) {
 		}
 		cancel()
 	}()
+	if l.cfg.During != nil {
+		var beside sync.WaitGroup
+		beside.Go(func() { l.cfg.During(ctx, term.Writer) })
+		defer func() {
+			cancel()
+			beside.Wait()
+		}()
+	}
 	loop.Loop{
 		Name: "leader", Every: every, Kick: l.cfg.View.Kick(), Next: l.Next, Log: l.cfg.Log,
 		Pass: func(ctx context.Context) error {
