@@ -61,7 +61,7 @@ func newPicture(in Input) *picture {
 	for _, m := range in.Members {
 		s := seat{Member: m, on: p.machineOf(m)}
 		// A machine that is gone from the list was removed. One whose store still answers will say who it is.
-		s.leaving = s.on == nil && !m.Alive || s.on != nil && (s.on.Leaving || !s.on.CanServe)
+		s.leaving = s.on == nil && !m.Alive || s.on != nil && (s.on.Leaving || !s.on.CanServe && len(in.Members) > 1)
 		if s.on != nil {
 			holds[s.on.ID] = true
 		}

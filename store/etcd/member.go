@@ -185,6 +185,9 @@ func (s *Store) Transfer(ctx context.Context) error {
 // Leads tells whether this member leads the members. That is not the cluster's leader, which is elected above it.
 func (s *Store) Leads() bool { return s.server.Server.Leader() == s.server.Server.MemberID() }
 
+// LeaderID is the member that leads the members, as far as this one knows; 0: none.
+func (s *Store) LeaderID() uint64 { return uint64(s.server.Server.Leader()) }
+
 // change makes a change of the members, once, and says what may be tried again.
 func (s *Store) change(ctx context.Context, what string, f func(context.Context) error) error {
 	if s.ctx.Err() != nil {

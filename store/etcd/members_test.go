@@ -340,6 +340,15 @@ func TestGrowAndShrink(t *testing.T) {
 			t.Errorf("status of %s: %+v", m.MachineID, m)
 		}
 	}
+	last := all[4]
+	t.Logf("it leads after %v", retry(t, "take the lead", last.TakeLead))
+	if !last.Leads() {
+		t.Error("it took the lead and does not lead")
+	}
+	if size, err := all[1].Defragment(t.Context(), last.ID()); err != nil || size <= 0 {
+		t.Errorf("defragment another: %d, %v", size, err)
+	}
+	retry(t, "take the lead back", all[0].TakeLead)
 	begin = time.Now()
 	for _, i := range []int{0, 0} { // The one that leads hands the lead over first.
 		mu.Lock()

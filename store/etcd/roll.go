@@ -28,6 +28,7 @@ const (
 type roll struct {
 	ID     string `json:"id"`
 	Defrag uint64 `json:"defrag,omitempty"` // The member that is to defragment its file before it answers.
+	Lead   uint64 `json:"lead,omitempty"`   // The member that the leading one is to hand the lead to.
 }
 
 // answer is what a member says about itself.
@@ -75,6 +76,13 @@ func (s *Store) answer(ctx context.Context, question []byte) {
 		if err := s.server.Server.Defragment(); err != nil {
 			failed = err.Error()
 		}
+	}
+	if r.Lead != 0 && s.Leads() && r.Lead != s.ID() {
+		one, cancel := context.WithTimeout(ctx, transferBound)
+		if err := s.server.Server.MoveLeader(one, s.ID(), r.Lead); err != nil {
+			failed = err.Error()
+		}
+		cancel()
 	}
 	a := s.self(ctx)
 	a.Roll, a.Failed = r.ID, failed
@@ -165,4 +173,24 @@ func (s *Store) Defragment(ctx context.Context, etcdID uint64) (size int64, err 
 		return 0, fmt.Errorf("defragment %s: it failed there", s.nameOf(etcdID))
 	}
 	return size, nil
+}
+
+// TakeLead has this member lead the members. Reason store-not-ready: the lead did not come.
+func (s *Store) TakeLead(ctx context.Context) error {
+	if s.Leads() {
+		return nil
+	}
+	old := s.LeaderID()
+	var failed string
+	err := s.call(ctx, roll{Lead: s.ID()}, rollPatience+transferBound, func(a answer) bool {
+		failed = a.Failed
+		return a.Member == old
+	})
+	switch {
+	case s.Leads():
+		return nil
+	case err != nil:
+		failed = err.Error()
+	}
+	return reason.Because(reason.StoreNotReady, reason.Args{"what": "take the lead among the store's members", "error": failed})
 }
