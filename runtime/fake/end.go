@@ -68,11 +68,7 @@ func (s *service) after(at time.Time) {
 		if s.e.Result == "timeout" {
 			s.state(at, "failed", "failed")
 		}
-		if s.again {
-			s.again = false
-			s.starts, s.e.NRestarts, s.e.OOMKills = nil, 0, 0
-			s.begin(at)
-		}
+		s.beginAgain(at)
 	case s.e.Result == "success" && svc.RemainAfterExit:
 		if s.e.ActiveSince.Before(s.began) {
 			s.e.ActiveSince = at
@@ -88,6 +84,16 @@ func (s *service) after(at time.Time) {
 	default:
 		s.down(at, "failed", "failed")
 	}
+}
+
+// beginAgain is the second half of a restart, if that is what it was.
+func (s *service) beginAgain(at time.Time) {
+	if !s.again {
+		return
+	}
+	s.again = false
+	s.starts, s.e.NRestarts, s.e.OOMKills = nil, 0, 0
+	s.begin(at)
 }
 
 func (s *service) down(at time.Time, active, sub string) {

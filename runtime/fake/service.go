@@ -230,6 +230,7 @@ func (s *service) stop(at time.Time, again bool) {
 		delete(s.due, evRestart)
 		s.asked = true
 		s.down(at, "inactive", "dead")
+		s.beginAgain(at)
 	default:
 		s.asked = true
 		s.terminate(at)
