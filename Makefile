@@ -23,6 +23,11 @@ build: ## Build bin/argosy (static, one file)
 demo: build ## A one-machine cluster: a healthy start, five failures with their reasons; ctrl-c ends it
 	@BIN=$(BIN) ./examples/demo.sh
 
+.PHONY: hosts
+hosts: build ## Hosts to play with, as root: make hosts N=5; kill, cut, freeze them; ctrl-c ends it
+	$(GO) build -o $(BIN)/hosts ./hosttest/light/cmd/hosts
+	@$(BIN)/hosts -n $(or $(N),3) -argosy $(BIN)/argosy
+
 .PHONY: deps
 deps: # What the tests need from Debian; without root it says what is left out.
 	@./.ci/deps

@@ -302,15 +302,17 @@ func (b *Bed) report(what string, err error) error {
 
 // call asks the holder and waits for the last answer.
 func (b *Bed) call(what string, r request) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
 	reply, err := b.ask(r)
 	if err != nil {
 		return b.report(what, err)
 	}
-	_, files, err := last(ctx, reply)
-	closeAll(files)
-	return b.report(what, err)
+	err = reply.SetReadDeadline(time.Now().Add(callTimeout))
+	if err == nil {
+		var files []*os.File
+		_, files, err = drain(reply)
+		closeAll(files)
+	}
+	return b.report(what, errors.Join(err, reply.Close()))
 }
 
 // ask sends a request; the answers come out of the connection.
@@ -326,21 +328,22 @@ func (b *Bed) ask(r request, files ...*os.File) (*net.UnixConn, error) {
 	return reply, nil
 }
 
-// last reads answers to the last one and closes the connection, at the latest when ctx ends.
+// last is drain until ctx ends; it closes the connection.
 func last(ctx context.Context, reply *net.UnixConn) (answer, []*os.File, error) {
-	stop := context.AfterFunc(ctx, func() { _ = reply.Close() }) // The read below ends with it.
-	defer func() {
-		if stop() {
-			_ = reply.Close() // Read to the end.
-		}
-	}()
+	stop := context.AfterFunc(ctx, func() { _ = reply.Close() }) // The read ends with it.
+	a, files, err := drain(reply)
+	if !stop() {
+		closeAll(files)
+		return a, nil, ctx.Err()
+	}
+	return a, files, errors.Join(err, reply.Close())
+}
+
+// drain reads answers to the last one.
+func drain(reply *net.UnixConn) (answer, []*os.File, error) {
 	for {
 		var a answer
 		files, err := receive(reply, &a)
-		if ctx.Err() != nil {
-			closeAll(files)
-			return a, nil, ctx.Err()
-		}
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 			return a, nil, errPowerLoss
 		}

@@ -46,7 +46,7 @@ func (d *disk) mount() error {
 	}
 	upper, work := filepath.Join(d.at(), "upper"), filepath.Join(d.at(), "work")
 	if fresh {
-		if err := prepareUpper(upper, work); err != nil {
+		if err := errors.Join(prepareUpper(upper, work), d.sync()); err != nil { // It outlasts the first power loss.
 			return err
 		}
 	}
@@ -235,6 +235,10 @@ func (d *disk) giveRoom() error {
 	if err := os.Remove(d.fill()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return d.sync()
+}
+
+func (d *disk) sync() error {
 	f, err := os.Open(d.at())
 	if err != nil {
 		return err

@@ -14,6 +14,10 @@ func TestMain(m *testing.M) {
 	if handled, code := Entry(os.Args); handled {
 		os.Exit(code)
 	}
+	if os.Args[0] == ownerArg {
+		fmt.Fprintln(os.Stderr, own())
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

@@ -9,6 +9,7 @@ import (
 func TestPowerLoss(t *testing.T) {
 	b := Hosts(t, 2, Options{DiskMiB: 64})
 	h := b.Hosts()[0]
+	must(t, h.Reboot()) // The first thing that happens to it.
 	for round := range 3 {
 		h.Run(t, "sh", "-c", "mkdir -p /var/lib/x; echo kept >/var/lib/x/synced; sync /var/lib/x/synced /var/lib/x; echo lost >/var/lib/x/unsynced")
 		if got := h.Run(t, "cat", "/var/lib/x/unsynced"); got != "lost\n" {
