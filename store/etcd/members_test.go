@@ -2,17 +2,9 @@ package etcd_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,81 +24,20 @@ const patience = 30 * time.Second
 
 // hosts is a group of machines on loopback addresses, with throw-away certificates.
 type hosts struct {
-	t    *testing.T
-	dir  string
-	ca   *x509.Certificate
-	key  *ecdsa.PrivateKey
-	mu   sync.Mutex
-	next int
+	t     *testing.T
+	dir   string
+	peers *storetest.Peers
 }
 
 func newHosts(t *testing.T) *hosts {
 	t.Helper()
-	h := &hosts{t: t, dir: t.TempDir(), next: 1}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "peers"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if h.ca, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	h.key = key
-	h.file("ca.pem", "CERTIFICATE", der)
-	return h
-}
-
-func (h *hosts) file(name, kind string, der []byte) string {
-	path := filepath.Join(h.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
-	return path
+	return &hosts{t: t, dir: t.TempDir(), peers: storetest.NewPeers(t)}
 }
 
 // peer is a new loopback address with a free port and a certificate for it.
 func (h *hosts) peer() etcd.Peer {
-	h.t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.next++
-	ip := fmt.Sprintf("127.0.0.%d", h.next)
-	l, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	at := l.Addr().String()
-	if err := l.Close(); err != nil {
-		h.t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(h.next)), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(ip)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, h.ca, key.Public(), h.key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	pkcs, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return etcd.Peer{
-		Listen: at, Advertise: at, CAFile: filepath.Join(h.dir, "ca.pem"),
-		CertFile: h.file(ip+".pem", "CERTIFICATE", der), KeyFile: h.file(ip+".key", "PRIVATE KEY", pkcs),
-	}
+	p := h.peers.New(h.t)
+	return etcd.Peer{Listen: p.Address, Advertise: p.Address, CertFile: p.CertFile, KeyFile: p.KeyFile, CAFile: p.CAFile}
 }
 
 // host is one machine with its store.
