@@ -25,8 +25,8 @@ type shared struct {
 	mu      sync.Mutex
 	picture *cluster.Picture
 	views   []*View
-	ready   chan struct{}
-	once    sync.Once
+	ready   chan struct{} // Closed with the first Load.
+	loaded  bool
 	log     *slog.Logger
 }
 
@@ -84,6 +84,25 @@ func (v *View) Forget() {
 // Load replaces the picture by one that was read.
 func (v *View) Load(pictures ...Picture) {
 	v.shared.mu.Lock()
+	v.load(pictures)
+	v.shared.mu.Unlock()
+	v.signal()
+}
+
+// Begin is Load for what was kept from an earlier time: it does nothing, and is false, once a picture is there.
+func (v *View) Begin(pictures ...Picture) bool {
+	v.shared.mu.Lock()
+	if v.shared.loaded {
+		v.shared.mu.Unlock()
+		return false
+	}
+	v.load(pictures)
+	v.shared.mu.Unlock()
+	v.signal()
+	return true
+}
+
+func (v *View) load(pictures []Picture) {
 	v.shared.picture = cluster.NewPicture()
 	for _, each := range v.shared.views {
 		each.all = true
@@ -94,9 +113,10 @@ func (v *View) Load(pictures ...Picture) {
 		}
 		v.shared.picture.Revision = max(v.shared.picture.Revision, pic.Revision)
 	}
-	v.shared.mu.Unlock()
-	v.shared.once.Do(func() { close(v.shared.ready) })
-	v.signal()
+	if !v.shared.loaded {
+		v.shared.loaded = true
+		close(v.shared.ready)
+	}
 }
 
 // Apply takes a batch of a watch into the picture.
