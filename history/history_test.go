@@ -248,6 +248,25 @@ func TestRecorderTellsTheStory(t *testing.T) {
 }
 
 // TestRecorderOverRestart: what was there before is not told again; what changed while nobody looked is.
+// TestStatesComeInOrder: nobody notes when a machine fell silent; the event must not be from before the one before it.
+func TestStatesComeInOrder(t *testing.T) {
+	s := newScene(t, t.TempDir())
+	s.view.Load(store.Picture{Revision: 1, Entries: []store.Entry{s.entry(cluster.MachineKey(m), cluster.Machine{ID: m, Name: "m1"}), s.entry(cluster.AliveKey(m), 1)}})
+	s.apply(cluster.UnitKey("a.service"), cluster.Wanted{Name: "a.service", Desired: cluster.Launched, At: noon})
+	s.apply(cluster.PlacementKey(m, "a.service"), cluster.Placement{Unit: "a.service", Machine: m, Epoch: 1, At: noon})
+	s.apply(cluster.StatusKey(m, "a.service"), cluster.Status{Unit: "a.service", Machine: m, Epoch: 1, State: cluster.Healthy, Since: s.now, For: 99})
+	s.apply(cluster.AliveKey(m), nil)
+	events, _, _, err := s.rec.Since(0, "a.service", 100)
+	if err != nil || len(events) < 4 || events[len(events)-1].State != cluster.Lost {
+		t.Fatalf("%+v, %v", events, err)
+	}
+	for i, e := range events {
+		if i > 0 && e.Kind == wire.EventState && e.At.Before(events[i-1].At.Add(-time.Second)) {
+			t.Errorf("%s is at %v, after an event at %v", e.State, e.At, events[i-1].At)
+		}
+	}
+}
+
 func TestRecorderOverRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := newScene(t, dir)

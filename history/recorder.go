@@ -42,6 +42,7 @@ type seen struct {
 	refused string          // Signature of the reason why it is nowhere.
 	state   cluster.State
 	code    reason.Code
+	said    time.Time // Of the last event of its state: the next one is not before it.
 	tokens  float64
 	at      time.Time // When tokens was counted.
 	skipped int       // State events that were left out since the last one that was written.
@@ -66,7 +67,7 @@ func (r *Recorder) recall(e wire.Event) {
 		r.units[e.Unit] = s
 	}
 	if e.Kind == wire.EventState {
-		s.state, s.code = e.State, ""
+		s.state, s.code, s.said = e.State, "", e.At
 		if e.Reason != nil {
 			s.code = e.Reason.Code
 		}
@@ -270,9 +271,10 @@ func (r *Recorder) state(p *cluster.Picture, s *seen, name string) {
 	if a.Reason != nil {
 		e.Reason = &reason.Reason{Code: a.Reason.Code, Args: a.Reason.Args} // Candidates are not kept: they are long.
 	}
-	if !a.Since.IsZero() && a.Since.Before(e.At) {
+	if a.Since.Before(e.At) && a.Since.After(s.said) { // Else nobody noted when, as when a machine falls silent.
 		e.At = a.Since
 	}
+	s.said = e.At
 	e.Skipped, s.skipped = s.skipped, 0
 	r.add(e)
 }

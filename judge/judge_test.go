@@ -49,6 +49,9 @@ func running(since time.Duration, x ...cluster.Exit) *cluster.Evidence {
 
 func down(active, sub, result string, x ...cluster.Exit) *cluster.Evidence {
 	e := &cluster.Evidence{Active: active, Sub: sub, Result: result, Exits: x, NRestarts: max(0, len(x)-1)}
+	if result == "start-limit-hit" {
+		e.NRestarts = len(x) // The one that was refused is counted.
+	}
 	if len(x) > 0 {
 		e.Invocation, e.StateSince, e.InactiveSince = x[len(x)-1].Invocation, x[len(x)-1].At, x[len(x)-1].At
 		e.ActiveSince = e.InactiveSince.Add(-x[len(x)-1].Uptime)
@@ -178,6 +181,7 @@ func TestLoops(t *testing.T) {
 		{"ends of before the last order do not count", always, 6 * second, with(running(6*second, ends(3, second, second, exit1)...), func(e *cluster.Evidence) { e.NRestarts = 0 }), nil, want{cluster.Starting, reason.Settling, false, 0, ""}},
 		{"asked ends do not count", always, 5 * second, auto(append(ends(2, second, second, cluster.Exit{Asked: true, Signal: 15}), ends(3, second, second, exit1)[2])...), nil, want{cluster.BackingOff, reason.BackingOff, false, 0, ""}},
 		{"start limit", plain, 5 * second, down("failed", "failed", "start-limit-hit", ends(5, second/10, second/10, exit1)...), nil, want{cluster.Failed, reason.CrashLoop, true, 0, "given up (StartLimitBurst=5 in 10s)"}},
+		{"start limit after an older order", plain, 5 * second, with(down("failed", "failed", "start-limit-hit", ends(6, second/10, second/10, exit1)...), func(e *cluster.Evidence) { e.NRestarts = 5 }), nil, want{cluster.Failed, reason.CrashLoop, true, 0, "ended 5 times in"}},
 		{"start limit keeps a better reason", plain, 5 * second, down("failed", "failed", "start-limit-hit", ends(5, 0, second/10, cluster.Exit{Status: 203, Path: "/usr/bin/docker"})...), nil, want{cluster.Failed, reason.ExecNotFound, true, 0, "/usr/bin/docker not found (203)"}},
 		{"start limit without exits", plain, 5 * second, down("failed", "failed", "start-limit-hit"), nil, want{cluster.Failed, reason.CrashLoop, true, 0, ""}},
 		{"set-up fails: final at once", always, second, auto(ends(1, 0, 0, cluster.Exit{Status: 203, Path: "/usr/bin/docker"})...), nil, want{cluster.Failing, reason.ExecNotFound, true, 0, ""}},

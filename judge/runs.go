@@ -20,8 +20,8 @@ type run struct {
 func (in Input) runs() []run {
 	all := group(in.Evidence.Exits)
 	n := in.Evidence.NRestarts
-	if !isUp(in.Evidence) {
-		n++ // The last run has ended and was not restarted yet.
+	if !isUp(in.Evidence) && in.Evidence.Result != "start-limit-hit" {
+		n++ // The last run has ended and was not restarted yet. The start limit refuses a restart that is counted already.
 	}
 	if in.Evidence.Sub == "auto-restart-queued" {
 		n = max(n-1, 1)

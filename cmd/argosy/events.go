@@ -49,23 +49,36 @@ of a unit's state with its reason.`,
 			if !a.text() {
 				return a.emitStream(e)
 			}
-			return a.printAll(show.Wrap(eventLine(s, e), a.width(a.stdout), "    "))
+			return a.printAll(eventLines(s, e, a.width(a.stdout)))
 		})
 	}
 	return c
 }
 
-func eventLine(s show.Style, e wire.Event) string {
-	line := s.Paint(show.Faint, e.At.Local().Format("2006-01-02 15:04:05")) + "  "
-	if e.Unit != "" {
-		line += show.Name(e.Unit) + "  "
+// eventLines is an event with its text wrapped, so that the columns before it stay as they are.
+func eventLines(s show.Style, e wire.Event, width int) []string {
+	head := e.At.Local().Format("2006-01-02 15:04:05") + "  "
+	room := width
+	line := s.Paint(show.Faint, head)
+	for _, word := range []string{show.Name(e.Unit), show.Clean(e.Machine)} {
+		if word != "" {
+			head, line = head+word+"  ", line+word+"  "
+		}
 	}
-	if e.Machine != "" {
-		line += show.Clean(e.Machine) + "  "
-	}
-	line += eventText(s, e)
+	text := eventText(s, e)
 	if e.Who != "" {
-		line += s.Paint(show.Faint, "  by "+show.Clean(e.Who))
+		text += s.Paint(show.Faint, "  by "+show.Clean(e.Who))
 	}
-	return line
+	if width > 0 {
+		room = max(width-show.Width(head), width/2)
+	}
+	out := show.Wrap(text, room, "")
+	for i := range out {
+		if i == 0 {
+			out[i] = line + out[i]
+		} else {
+			out[i] = "    " + out[i]
+		}
+	}
+	return out
 }

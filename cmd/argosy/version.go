@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/wire"
 )
 
@@ -49,7 +50,7 @@ func (a *app) versionCommand() *cobra.Command {
 		}
 		switch {
 		case v.Cluster != nil:
-			line := fmt.Sprintf("cluster %s on %s", v.Cluster.Version, v.Cluster.Machine)
+			line := fmt.Sprintf("cluster %s on machine %s", v.Cluster.Version, cluster.ShortID(v.Cluster.Machine))
 			if v.Cluster.Leader != "" {
 				line += ", led by " + v.Cluster.Leader
 			}
