@@ -49,14 +49,14 @@ of a unit's state with its reason.`,
 			if !a.text() {
 				return a.emitStream(e)
 			}
-			return a.printAll(eventLines(s, e, a.width(a.stdout)))
+			return a.printAll(drawEvent(s, e, a.width(a.stdout)))
 		})
 	}
 	return c
 }
 
-// eventLines is an event with its text wrapped, so that the columns before it stay as they are.
-func eventLines(s show.Style, e wire.Event, width int) []string {
+// drawEvent is an event with its text wrapped, so that the columns before it stay as they are.
+func drawEvent(s show.Style, e wire.Event, width int) []string {
 	head := e.At.Local().Format("2006-01-02 15:04:05") + "  "
 	room := width
 	line := s.Paint(show.Faint, head)
