@@ -118,7 +118,7 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 	if s.refused != nil && !s.ordersOpen() && !s.waits() {
 		return nil
 	}
-	s.recognize()
+	a.recognize(s)
 	fresh := s.evidence == nil // The runtime did not have it before this pass.
 	defer func() { s.known = true }()
 	if s.want() != cluster.Launched {
@@ -127,6 +127,9 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 	o, d := s.wanted.Orders, s.done
 	restart := o.Restart > d.Restart && s.known
 	start := fresh || s.refused != nil || o.Start > d.Start || s.desired != cluster.Launched && s.known || !s.known && s.evidence.Invocation == ""
+	if restart && !s.isUp() && s.status.Epoch != s.epoch {
+		restart, start = false, true // It was ordered where the unit was meanwhile; here it only begins.
+	}
 	var err error
 	switch {
 	case restart:
@@ -182,9 +185,21 @@ func (s *slot) ack(o cluster.Orders) {
 
 // recognize finds orders that an agent before us carried out and did not live to write: the run is another one than it
 // last wrote, and Restart= did not make it.
-func (s *slot) recognize() {
+func (a *Agent) recognize(s *slot) {
 	e := s.evidence
-	if !s.stored || e == nil || e.Invocation == "" || e.Invocation == s.status.Invocation || s.pending != nil || s.upKnown() {
+	if !s.stored || e == nil || e.Invocation == "" || s.pending != nil || s.upKnown() {
+		return
+	}
+	if a.Ledger != nil {
+		if done, yes := a.intents[s.name].carried(s, s.orders()); yes {
+			s.done.Start, s.done.Restart = done.Start, done.Restart
+			if s.want() == cluster.Launched {
+				s.desired = cluster.Launched
+			}
+		}
+		return
+	}
+	if e.Invocation == s.status.Invocation {
 		return
 	}
 	if e.NRestarts == 0 || e.NRestarts < s.status.Restarts {
@@ -210,6 +225,7 @@ func (a *Agent) begin(ctx context.Context, s *slot, now time.Time, restart bool)
 		}
 	}
 	s.refused = nil
+	a.intend(s)
 	call, what := a.Runtime.Start, "start"
 	if restart {
 		call, what = a.Runtime.Restart, "restart"

@@ -4,7 +4,8 @@
 //
 // The wish is carried out once. The status in the store says which orders were done (Status.Done), and an agent may be
 // killed between doing and writing. Start and Restart are done first and written then: the next agent sees from the run
-// (Status.Invocation against the runtime's) that the order was carried out, and only writes it. Reload is done first too:
+// (Status.Invocation against the runtime's, or the run that the Ledger has from before the order) that the order was
+// carried out, and only writes it. Reload is done first too:
 // twice does no harm. Kill and Trigger are written first and done then: a signal or a run too many would do harm, so that
 // an agent killed in between loses them and never doubles them.
 //
@@ -43,6 +44,9 @@ type Config struct {
 	Host    unit.Host       // For specifiers.
 	// Record, when set, is this machine's record, which the agent keeps in the store with its conditions.
 	Record *cluster.Machine
+	// Ledger, when set, tells the next agent which orders were under way: without it an order may be done twice when this
+	// agent dies before it is told, and the unit has crashed since.
+	Ledger Ledger
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -51,6 +55,7 @@ type Config struct {
 type Agent struct {
 	Config
 	slots     map[string]*slot
+	intents   map[string]Intent // As the ledger has them.
 	kick      chan struct{}
 	mu        sync.Mutex // Guards kicked and next.
 	kicked    bool       // The runtime or the prober has kicked since the last List.
@@ -73,7 +78,9 @@ func New(c Config) *Agent {
 	if c.Sockets == nil {
 		c.Sockets = noSockets
 	}
-	return &Agent{Config: c, slots: map[string]*slot{}, kick: make(chan struct{}, 1), recordOut: c.Record != nil}
+	a := &Agent{Config: c, slots: map[string]*slot{}, kick: make(chan struct{}, 1), recordOut: c.Record != nil}
+	a.readLedger()
+	return a
 }
 
 // Kick is signalled when a pass is due: the view, the runtime or a health check has news. Somebody has to run Forward.

@@ -72,6 +72,7 @@ func (a *Agent) write(ctx context.Context, now time.Time, changes []store.Change
 func (a *Agent) wrote(ctx context.Context, s *slot, st cluster.Status, deleted bool, now time.Time) error {
 	s.dirty, s.written, s.unsure = s.retry, now, false
 	if deleted {
+		a.forget(s.name)
 		s.stored, s.known, s.status, s.done, s.desired = false, false, cluster.Status{}, cluster.Orders{}, ""
 		s.stopped, s.tail, s.refused, s.unit = time.Time{}, tail{}, nil, nil
 		return nil

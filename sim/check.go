@@ -279,9 +279,7 @@ func (w *World) checkCount(h *host, name string) {
 			restarts += other.runtime.Calls("restart", name)
 		}
 	}
-	// A run that crashed after the order and was started again by Restart= cannot be told from one that was not
-	// ordered: an agent that was killed before it could write the order may do it once more.
-	if int64(restarts) > t.restarts[name]+w.crashed[name] || int64(kills) > t.kills[name] {
+	if int64(restarts) > t.restarts[name] || int64(kills) > t.kills[name] {
 		w.fail("people ordered %d restarts and %d kills of %s, and %d and %d were done", t.restarts[name], t.kills[name], name, restarts, kills)
 	}
 }

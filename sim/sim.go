@@ -50,7 +50,6 @@ type World struct {
 	user    user
 	truth   truth
 	faults  bool
-	crashed map[string]int64
 	trace   hash.Hash64
 	story   []string // The last steps, for people.
 	step    int
@@ -75,6 +74,7 @@ type host struct {
 	off     bool          // Without power.
 	alive   bool          // Its sign of life is in the store.
 	silent  time.Time     // When it was cut or switched off.
+	ledger  ledger
 	stops   map[string]int
 	starts  map[string]int
 }
@@ -91,7 +91,7 @@ type leads struct {
 func New(ctx context.Context, seed uint64, log *slog.Logger) *World {
 	w := &World{
 		ctx: ctx, dice: rand.New(rand.NewPCG(seed, 0x5a)), store: memory.New(), //nolint:gosec // A simulator's dice.
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trace: fnv.New64a(), log: log, crashed: map[string]int64{},
+		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trace: fnv.New64a(), log: log,
 	}
 	w.user.w, w.truth = w, newTruth(w)
 	w.store.Inject(w.fault)
@@ -261,7 +261,7 @@ func (w *World) elect() {
 
 func (w *World) addMachine() {
 	id := fmt.Sprintf("m%d", len(w.hosts))
-	h := &host{id: id, stops: map[string]int{}, starts: map[string]int{}}
+	h := &host{id: id, ledger: ledger{}, stops: map[string]int{}, starts: map[string]int{}}
 	h.runtime = fake.New(func() time.Time { return w.now.Add(h.skew) }, w.dice.Uint64())
 	w.hosts = append(w.hosts, h)
 	w.startAgent(h)
@@ -280,7 +280,7 @@ func (w *World) startAgent(h *host) {
 	h.runtime.Reopen()
 	now := func() time.Time { return w.now.Add(h.skew) }
 	h.agent = agent.New(agent.Config{
-		Machine: h.id, Store: &link{Store: w.store, h: h}, View: h.view, Runtime: h.runtime, Log: w.log, Now: now,
+		Machine: h.id, Store: &link{Store: w.store, h: h}, View: h.view, Runtime: h.runtime, Log: w.log, Now: now, Ledger: h.ledger,
 		Prober: goodProber{runs: map[string]judge.Health{}, now: now, kick: func() { h.runtime.Down(nil) }}, Host: unit.Host{MachineID: h.id, Hostname: "m"},
 	})
 }
@@ -312,6 +312,18 @@ func (l *link) Write(ctx context.Context, by store.Writer, changes ...store.Chan
 		return 0, store.Unavailable(context.DeadlineExceeded)
 	}
 	return l.Store.Write(ctx, by, changes...)
+}
+
+// ledger is a host's disk, which outlives its agents.
+type ledger map[string]agent.Intent
+
+func (l ledger) Read() (map[string]agent.Intent, error) { return l, nil }
+
+func (l ledger) Note(unit string, i *agent.Intent) error {
+	if delete(l, unit); i != nil {
+		l[unit] = *i
+	}
+	return nil
 }
 
 // goodProber finds every port and check well, of the run that it is told to watch.

@@ -65,7 +65,6 @@ func (w *World) crash(h *host) {
 	}
 	name := names[w.dice.IntN(len(names))]
 	h.runtime.Crash(name, 11)
-	w.crashed[name]++
 	w.tell("%s crashes on %s", name, h.id)
 }
 
