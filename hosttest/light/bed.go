@@ -137,6 +137,10 @@ func (b *Bed) start() error {
 	b.cmd = exec.Command("/proc/self/exe") //nolint:noctx // It lives until the bed is down, or its owner ends.
 	b.cmd.Args = []string{holderArg, b.name}
 	b.cmd.Dir = "/"
+	b.cmd.Env = os.Environ()
+	if os.Getenv("GORACE") == "" {
+		b.cmd.Env = append(b.cmd.Env, "GORACE=atexit_sleep_ms=0") // A bed under the race detector ends at once too.
+	}
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	b.cmd.ExtraFiles = []*os.File{theirs}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces}

@@ -58,8 +58,21 @@ func firstInNamespace(dir string) bool {
 	return false
 }
 
-// joinScript moves a process that comes from outside into the host's own cgroups, so that its limits hold.
-const joinScript = `for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do { echo 0 >"$p"; } 2>/dev/null; done; exec "$@"`
+// joinScript moves a process that comes from outside into the host's own cgroups, so that its limits hold. A terminal is one
+// of the host's own, made by script(1): job control does not work over the border of the namespaces.
+const joinScript = `for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do { echo 0 >"$p"; } 2>/dev/null; done
+line=$1; shift
+if [ -t 0 ] && command -v script >/dev/null; then exec script -qec "$line" /dev/null; fi
+exec "$@"`
+
+// shellWords quotes a command for a shell.
+func shellWords(argv []string) string {
+	var quoted []string
+	for _, a := range argv {
+		quoted = append(quoted, "'"+strings.ReplaceAll(a, "'", `'\''`)+"'")
+	}
+	return strings.Join(quoted, " ")
+}
 
 // Enter becomes a program in a host, with this process's terminal: it returns only if that fails. The bed may be empty
 // where one bed alone has a host of that name.
@@ -82,7 +95,7 @@ func Enter(bed, host string, argv []string) error {
 	if err != nil {
 		return errors.New("to enter a host needs nsenter: apt-get install util-linux")
 	}
-	args := []string{"nsenter", "-t", strconv.Itoa(fits[0].PID), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "/bin/sh", "-c", joinScript, "sh"}
+	args := []string{"nsenter", "-t", strconv.Itoa(fits[0].PID), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "/bin/sh", "-c", joinScript, "sh", shellWords(argv)}
 	env := []string{"PATH=" + hostPath, "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"), "PS1=" + host + "# "}
 	return syscall.Exec(path, append(args, argv...), env)
 }

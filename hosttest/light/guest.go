@@ -186,29 +186,26 @@ func (h *holder) setAddress(g *guest, a netip.Addr) {
 
 // forward hands a request to the host's PID 1, which answers by itself.
 func (g *guest) forward(r request, files []*os.File) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.on || g.conn == nil {
-		return fmt.Errorf("%s is off", g.spec.Name)
-	}
-	// A frozen host takes requests until its socket is full.
-	if err := g.conn.SetWriteDeadline(time.Now().Add(forwardTimeout)); err != nil {
-		return err
-	}
-	if err := send(g.conn, r, files...); err != nil {
-		return fmt.Errorf("%s does not take a request: %w", g.spec.Name, err)
-	}
-	return nil
+	return g.withPower(func() error {
+		// A frozen host takes requests until its socket is full.
+		if err := g.conn.SetWriteDeadline(time.Now().Add(forwardTimeout)); err != nil {
+			return err
+		}
+		if err := send(g.conn, r, files...); err != nil {
+			return fmt.Errorf("%s does not take a request: %w", g.spec.Name, err)
+		}
+		return nil
+	})
 }
 
-// network hands out the host's network namespace.
-func (g *guest) network(reply *net.UnixConn) error {
+// withPower does something that the host must not lose its power during.
+func (g *guest) withPower(do func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.on {
 		return fmt.Errorf("%s is off", g.spec.Name)
 	}
-	return send(reply, answer{Done: true}, g.netns)
+	return do()
 }
 
 // newBootID is a random UUID, as /proc/sys/kernel/random/boot_id holds one.

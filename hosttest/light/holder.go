@@ -132,7 +132,7 @@ func (h *holder) serve(r request, files []*os.File) {
 		h.reply(files, func(c *net.UnixConn) error {
 			g, err := h.guest(r.Host)
 			if err == nil {
-				err = g.network(c)
+				err = g.withPower(func() error { return send(c, answer{Done: true}, g.netns) })
 			}
 			if err != nil {
 				return send(c, answer{Err: err.Error(), Done: true})
@@ -190,15 +190,15 @@ func (h *holder) do(r request) error {
 	case "kill":
 		return h.powerOff(g)
 	case "freeze":
-		return h.cgroups.freeze(r.Host, true)
+		return g.withPower(func() error { return h.cgroups.freeze(r.Host, true) })
 	case "thaw":
-		return h.cgroups.freeze(r.Host, false)
+		return g.withPower(func() error { return h.cgroups.freeze(r.Host, false) })
 	case "address":
 		return h.changeAddress(g, r.Address)
 	case "fill":
-		return g.disk.takeRoom()
+		return g.withPower(g.disk.takeRoom)
 	case "free":
-		return g.disk.giveRoom()
+		return g.withPower(g.disk.giveRoom)
 	default:
 		return fmt.Errorf("unknown operation %q", r.Op)
 	}

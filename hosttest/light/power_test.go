@@ -96,3 +96,31 @@ func TestDiskFull(t *testing.T) {
 		})
 	}
 }
+
+// Nothing of a host without power can be changed but its address, and everybody says so.
+func TestNoPower(t *testing.T) {
+	b := Hosts(t, 1, Options{DiskMiB: 32})
+	h := b.Hosts()[0]
+	must(t, h.Kill())
+	fails := 0
+	b.fail = func(error) { fails++ }
+	for name, do := range map[string]func() error{"kill": h.Kill, "freeze": h.Freeze, "thaw": h.Thaw, "fill": h.FillDisk, "free": h.FreeDisk} {
+		if err := do(); err == nil || !strings.Contains(err.Error(), "h1 is off") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if fails != 5 {
+		t.Errorf("the test failed %d times", fails)
+	}
+	if _, err := h.Dial(t.Context(), "tcp4", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "h1 is off") {
+		t.Errorf("dial: %v", err)
+	}
+	must(t, h.ChangeIP("10.1.1.1"))
+	must(t, h.On())
+	if err := h.On(); err == nil || !strings.Contains(err.Error(), "h1 is on") {
+		t.Errorf("on twice: %v", err)
+	}
+	if got := h.Run(t, "cat", "/etc/hosts"); got != "10.1.1.1 h1\n127.0.0.1 localhost\n" {
+		t.Errorf("%q", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -15,7 +16,30 @@ func TestMain(m *testing.M) {
 	if handled, code := light.Entry(os.Args); handled {
 		os.Exit(code)
 	}
+	if os.Args[0] == "hosts" { // As a person calls it.
+		main()
+		return
+	}
 	os.Exit(m.Run())
+}
+
+func TestExecEntersTheHost(t *testing.T) {
+	b := light.Hosts(t, 2, light.Options{MemoryMiB: 128})
+	call := func(args ...string) (string, error) {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = append([]string{"hosts"}, args...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	const script = `hostname; cat /etc/machine-id; cat "$1"`
+	out, err := call("-bed", b.Name(), "exec", "h2", "sh", "-c", script, "it's", "/proc/self/cgroup")
+	h := b.Hosts()[1]
+	if err != nil || !strings.HasPrefix(out, "h2\n"+h.MachineID+"\n") || strings.Contains(out, b.Name()) {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out, err := call("-bed", b.Name(), "exec", "h3", "true"); err == nil || !strings.Contains(out, "no host h3 has power") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestHelpNamesEveryVerb(t *testing.T) {
