@@ -59,6 +59,7 @@ type pending struct {
 	at         time.Time
 	invocation string
 	since      time.Time
+	refusal    *reason.Reason
 }
 
 // tail is the end of a failed run's log.
@@ -164,7 +165,7 @@ func news(a, b *cluster.Evidence) bool {
 func (s *slot) ordered(now time.Time) {
 	p := &pending{at: now}
 	if s.evidence != nil {
-		p.invocation, p.since = s.evidence.Invocation, s.evidence.StateSince
+		p.invocation, p.since, p.refusal = s.evidence.Invocation, s.evidence.StateSince, s.evidence.Error
 	}
 	s.pending = p
 }
@@ -176,7 +177,8 @@ func (s *slot) isPending(now time.Time) bool {
 		return false
 	}
 	e := s.evidence
-	shows := e != nil && (e.Invocation != p.invocation || !e.StateSince.Equal(p.since))
+	// A start that was refused for a dependency's sake changes no state and begins no run: the refusal itself shows it.
+	shows := e != nil && (e.Invocation != p.invocation || !e.StateSince.Equal(p.since) || e.Error != nil && !reason.Equal(e.Error, p.refusal))
 	if shows || now.Sub(p.at) >= pendingGrace {
 		s.pending = nil
 		return false
