@@ -19,6 +19,7 @@ import (
 const (
 	maxTroubles   = 20
 	maxChanges    = 3
+	recentEvents  = 2 * eventPage // What is looked through for them: one call may start hundreds of units.
 	statusLogTail = 10
 )
 
@@ -252,7 +253,7 @@ func roomLeft(machines []wire.MachineDetail) string {
 // lastChanges are the last things that people asked for; history that does not answer is no trouble here.
 func (a *app) lastChanges(ctx context.Context, d door) []string {
 	var wishes []wire.Event
-	err := d.Events(ctx, eventQuery{Last: 200}, func(e wire.Event) error {
+	err := d.Events(ctx, eventQuery{Last: recentEvents}, func(e wire.Event) error {
 		if e.Kind == wire.EventWish {
 			wishes = append(wishes, e)
 		}
