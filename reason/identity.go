@@ -57,6 +57,7 @@ func identities() []Entry {
 		{
 			Code: WrongCluster, Scope: ScopeMachine, Cure: Permanent, Short: "wrong cluster", Args: []string{"who", "found", "want"},
 			Doc: "The certificate belongs to another cluster.", sentence: say("{who} belongs to cluster {found}, not to {want}"),
+			hint: say("check the addresses: another cluster answers there"),
 		},
 		{
 			Code: WrongIdentity, Scope: ScopeMachine, Cure: Permanent, Short: "wrong identity", Args: []string{"who", "want"},
@@ -73,6 +74,16 @@ func identities() []Entry {
 			Doc:      "The server that answered does not have the CA that the token names. Nothing was sent to it: neither the token's secret nor anything else.",
 			sentence: say("the server that answered does not have the CA that the token names (sha256 {want}): nothing was sent to it"),
 			hint:     say("check the addresses; if the CA was rotated since, argosy token create makes a new token"),
+		},
+		{
+			Code: NoSuchContext, Scope: ScopeCluster, Cure: Permanent, Short: "no such context", Args: []string{"name", "known?"},
+			Doc: "This person keeps no context of this name: no way to a cluster under it.", sentence: say("there is no context {name}"),
+			hint: func(r *Reason) string {
+				if r.Str("known") != "" {
+					return "there are " + r.Str("known")
+				}
+				return "argosy user add, on a server, makes one; argosy context add FILE keeps it here"
+			},
 		},
 		{
 			Code: CARotating, Scope: ScopeCluster, Cure: Permanent, Short: "CA is rotating", Args: []string{"error"},

@@ -40,6 +40,7 @@ const (
 	MachineCloned       Code = "machine-cloned"
 	NameInUse           Code = "name-in-use"
 	NoSuchUser          Code = "no-such-user"
+	NoSuchContext       Code = "no-such-context"
 	Internal            Code = "internal"
 	NotScheduled        Code = "not-scheduled"
 	NoMachine           Code = "no-machine"
@@ -272,9 +273,9 @@ func table() []Entry {
 			sentence: say("{what}: the limit is {have}"), hint: say("ask again in a second, or watch instead of asking again and again"),
 		},
 		{
-			Code: NotAllowed, Scope: ScopeUnit, Cure: Permanent, Short: "not allowed", Args: []string{"what", "who"},
+			Code: NotAllowed, Scope: ScopeUnit, Cure: Permanent, Short: "not allowed", Args: []string{"what", "who", "cure?"},
 			Doc:      "The caller may not do this.",
-			sentence: say("{who} may not {what}"),
+			sentence: say("{who} may not {what}"), hint: say("{cure}"),
 		},
 		{
 			Code: BadRequest, Scope: ScopeUnit, Cure: Permanent, Short: "bad request", Args: []string{"error"},
