@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/wire"
 )
@@ -35,6 +36,8 @@ type Client struct {
 	host string // As given, for messages.
 	base url.URL
 	http *http.Client
+	// servers are those of a client of several, else nil.
+	servers *pool
 }
 
 // New makes a client of unix:///path or http://address. It does not connect yet.
@@ -105,6 +108,30 @@ type request struct {
 
 // send makes the call and gives an answer with a good status. Its body has to be closed.
 func (c *Client) send(ctx context.Context, q request) (*http.Response, error) {
+	resp, err := c.once(ctx, q)
+	for range c.others(q) {
+		r, ok := errors.AsType[*reason.Reason](err)
+		if !ok || ctx.Err() != nil || (r.Code != reason.StoreUnavailable && r.Code != reason.NotReachable) {
+			break
+		}
+		c.servers.avoid()
+		c.http.CloseIdleConnections()
+		resp, err = c.once(ctx, q) //nolint:bodyclose // The caller's, as said.
+	}
+	return resp, err
+}
+
+// others is how many further servers may be asked after one that cannot answer: a call that only looks can be made
+// again, one that changes something may have been done.
+func (c *Client) others(q request) int {
+	if c.servers == nil || q.method != http.MethodGet {
+		return 0
+	}
+	return max(0, len(c.servers.list())-1)
+}
+
+// once makes the call once.
+func (c *Client) once(ctx context.Context, q request) (*http.Response, error) {
 	u := c.base
 	u.Path += q.path
 	u.RawPath = ""
@@ -164,6 +191,9 @@ func (c *Client) decode(ctx context.Context, resp *http.Response, answer any) er
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if r := identity.Explain(err); r != nil {
+		return r
 	}
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
 		return reason.Because(reason.NotAllowed, reason.Args{"what": "open " + c.host + " (root and the group argosy may)", "who": fmt.Sprintf("uid %d", os.Getuid())})

@@ -31,10 +31,11 @@ const (
 	PeerRootsFile  = "peer-roots.pem"
 	ClusterKeyFile = "cluster.key" // Servers only: 64 hex digits.
 
-	maxFile  = 64 << 10 // Bytes.
-	keyBlock = "PRIVATE KEY"
-	ourFile  = 0o600
-	ourDir   = 0o700
+	maxFile     = 64 << 10 // Bytes.
+	keyBlock    = "PRIVATE KEY"
+	publicBlock = "PUBLIC KEY"
+	ourFile     = 0o600
+	ourDir      = 0o700
 )
 
 // Files keeps an identity on disk: a directory that only its owner may enter, files that only their owner may read,
@@ -93,12 +94,58 @@ func (f Files) makeKey(name string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	text, err := KeyPEM(k)
+	if err != nil {
+		return nil, err
+	}
+	return k, f.write(name, text)
+}
+
+// KeyPEM is a private key as text (PKCS #8 in PEM).
+func KeyPEM(k *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		return nil, err
 	}
-	return k, f.write(name, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}))
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
+
+// ParseKeyPEM reads a private key as KeyPEM writes it, and no other kind of key.
+func ParseKeyPEM(text []byte) (crypto.Signer, error) {
+	k, err := parseKey(text)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// PublicPEM is a public key as text (PKIX in PEM).
+func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: publicBlock, Bytes: der}), nil
+}
+
+// ParsePublicPEM reads a public key that somebody made (PKIX in PEM, ECDSA P-256) and gives its DER.
+func ParsePublicPEM(text []byte) ([]byte, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != publicBlock || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("this is not one public key in PEM (BEGIN PUBLIC KEY)")
+	}
+	k, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return block.Bytes, checkKey(k)
+}
+
+// Read gives one of the directory's files, if nobody else could have read or changed it.
+func (f Files) Read(name string) ([]byte, error) { return f.read(name) }
+
+// Write replaces one of the directory's files as a whole: after a power loss there is the old or the new one.
+func (f Files) Write(name string, text []byte) error { return f.write(name, text) }
 
 // SaveCertificate keeps the API's chain and roots, if they are good and for this machine's key. A machine that dies
 // at any moment of it finds a certificate and roots that fit: the roots of before stay until the chain is written.

@@ -177,7 +177,7 @@ func (k *Keeper) ClientTLS(want Kind, name string) *tls.Config {
 			h := k.held.Load()
 			id, err := verify(s.PeerCertificates, h.roots, x509.ExtKeyUsageServerAuth, k.now())
 			if err != nil {
-				return err
+				return otherCluster(err, s.PeerCertificates, h.id)
 			}
 			if err := k.member(h, id); err != nil {
 				return err
@@ -185,6 +185,18 @@ func (k *Keeper) ClientTLS(want Kind, name string) *tls.Config {
 			return answers(id, want, name)
 		},
 	}
+}
+
+// otherCluster says of who cannot prove anything that it claims to be of another cluster, which tells a person more.
+func otherCluster(err error, chain []*x509.Certificate, us ID) error {
+	r, ok := errors.AsType[*reason.Reason](err)
+	if !ok || r.Code != reason.CAUnknown {
+		return err
+	}
+	if id, bad := fromCertificate(chain[0]); bad == nil && id.Cluster != us.Cluster {
+		return reason.Because(reason.WrongCluster, reason.Args{"who": id.String(), "found": id.Cluster, "want": us.Cluster})
+	}
+	return err
 }
 
 func answers(id ID, want Kind, name string) error {
