@@ -43,7 +43,7 @@ func (b *board) failed(server string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.notes[server]
-	if now.Before(n.until) && n.penalty > firstPenalty {
+	if now.Before(n.until) {
 		return // Several calls met the same failure.
 	}
 	if len(b.notes) >= maxNotes {

@@ -79,7 +79,9 @@ func (in scanner) next() (line, error) {
 // It is sent again, also when an earlier try may have been done, since that is safe here: a machine is the only writer
 // of its keys and sets them to what it sees now, so a write that is done twice leaves what it would have left once;
 // and where a change has a guard, the first time moves the guard's revision and the second does nothing. Then only
-// the answer is lost, which is told as store-unavailable instead of ErrStale.
+// the answer is lost, which is told as store-unavailable instead of ErrStale. A server that gave no answer is told to
+// drop the request; should its store do it later all the same, a newer fact is overwritten by an older one, which the
+// machine sees in its watch and writes again.
 func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Change) (int64, error) {
 	if err := s.mine(by, changes...); err != nil {
 		return 0, err

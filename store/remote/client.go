@@ -67,6 +67,7 @@ type Store struct {
 	sign   func(*http.Request, store.Writer) // Only in the tests of conformance.
 	ctx    context.Context                   // Ends with Close.
 	cancel context.CancelFunc
+	mu     sync.Mutex                        // Guards that no watch begins while Close waits for them.
 	own    sync.WaitGroup
 }
 
@@ -103,7 +104,9 @@ func New(o Options) (*Store, error) {
 
 // Close ends watches, leases and calls.
 func (s *Store) Close() error {
+	s.mu.Lock()
 	s.cancel()
+	s.mu.Unlock()
 	s.own.Wait()
 	s.http.CloseIdleConnections()
 	return nil

@@ -164,6 +164,7 @@ func (h *handler) refuse(w http.ResponseWriter, err error) {
 func reply(w http.ResponseWriter, status int, a answer) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // A recorder in a test has none.
 	w.WriteHeader(status)
 	_, _ = w.Write(encode(a)) // A caller that has gone asks again.
 }

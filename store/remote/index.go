@@ -30,10 +30,11 @@ type part struct {
 // claim is why a unit belongs to a part.
 type claim struct{ placed, status bool }
 
-// server is a machine that is a server: its record, and what of it other machines are told about at once.
+// server is what the machines know of a server: its record, of which they are told at once what they need to reach it,
+// and whether it is there.
 type server struct {
-	entry store.Entry
-	face  face
+	record, alive store.Entry // Without a value: not there.
+	face          face
 }
 
 type face struct{ name, address, peer, version string }
@@ -63,6 +64,7 @@ func (x *index) ingest(b store.Batch) delta {
 	d := delta{revision: b.Revision, own: map[string][]store.Entry{}}
 	before := map[pair]bool{}  // Placements and statuses that changed: was the unit in the part?
 	units := map[string]bool{} // Units that changed.
+	seen := map[string]bool{}  // Machines whose record or lease changed.
 	for _, e := range b.Entries {
 		switch prefix, rest := split(e.Key); prefix {
 		case cluster.UnitsPrefix:
@@ -79,16 +81,19 @@ func (x *index) ingest(b store.Batch) delta {
 			}
 			x.claim(p, prefix, e.Value != nil)
 			x.set(machine, e, &d)
-		case cluster.MachinesPrefix:
+		case cluster.MachinesPrefix, cluster.AlivePrefix:
 			x.set(rest, e, &d)
-			x.setServer(rest, e, &d)
-		case cluster.AdminPrefix, cluster.AlivePrefix, cluster.MembersPrefix:
+			seen[rest] = true
+		case cluster.AdminPrefix, cluster.MembersPrefix:
 			x.set(rest, e, &d)
 		case cluster.LeaderPrefix:
 			x.setLeader(e, &d)
 		}
 	}
 	x.deliverUnits(before, units, &d)
+	for machine := range seen {
+		x.setServer(machine, &d)
+	}
 	x.revision = max(x.revision, b.Revision)
 	d.finish(b)
 	return d
@@ -186,20 +191,34 @@ func (x *index) unit(name string, revision int64) store.Entry {
 
 // setServer tells all machines about a server when something changed that they need to reach it: not with every
 // record that it writes about itself.
-func (x *index) setServer(machine string, e store.Entry, d *delta) {
+func (x *index) setServer(machine string, d *delta) {
+	var own map[string]store.Entry
+	if p := x.parts[machine]; p != nil {
+		own = p.own
+	}
+	record, alive := own[cluster.MachineKey(machine)], own[cluster.AliveKey(machine)]
 	before, was := x.servers[machine]
-	var record cluster.Machine
-	is := e.Value != nil && json.Unmarshal(e.Value, &record) == nil && record.Server
-	now := server{e, face{record.Name, record.Address, record.PeerURL, record.Version}}
-	switch {
-	case is:
+	var m cluster.Machine
+	is := record.Value != nil && json.Unmarshal(record.Value, &m) == nil && m.Server
+	now := server{record, alive, face{m.Name, m.Address, m.PeerURL, m.Version}}
+	if is {
 		x.servers[machine] = now
-		if !was || before.face != now.face {
-			d.common = append(d.common, e)
-		}
-	case was:
+	} else {
 		delete(x.servers, machine)
-		d.common = append(d.common, store.Entry{Key: e.Key, Revision: e.Revision})
+		now = server{}
+	}
+	gone := func(key string) store.Entry { return store.Entry{Key: key, Revision: d.revision} }
+	switch {
+	case is && (!was || before.face != now.face):
+		d.common = append(d.common, record)
+	case was && !is:
+		d.common = append(d.common, gone(cluster.MachineKey(machine)))
+	}
+	switch had, has := before.alive.Value != nil, now.alive.Value != nil; {
+	case has && !had:
+		d.common = append(d.common, alive)
+	case had && !has:
+		d.common = append(d.common, gone(cluster.AliveKey(machine)))
 	}
 }
 
@@ -224,7 +243,10 @@ func (x *index) setLeader(e store.Entry, d *delta) {
 func (x *index) read(machine string) store.Picture {
 	entries := map[string]store.Entry{}
 	for id, s := range x.servers {
-		entries[cluster.MachineKey(id)] = s.entry
+		entries[cluster.MachineKey(id)] = s.record
+		if s.alive.Value != nil {
+			entries[cluster.AliveKey(id)] = s.alive
+		}
 	}
 	if x.leader.Value != nil {
 		entries[x.leader.Key] = x.leader
@@ -254,10 +276,7 @@ func (d *delta) finish(b store.Batch) {
 	}
 }
 
-// concerns tells whether a machine is to be woken.
-func (d *delta) concerns(machine string) bool { return len(d.common) > 0 || len(d.own[machine]) > 0 }
-
-// of is what a machine is sent; its own entries stand before what all are told of the same key.
+// of is what a machine is sent. What all are told about a machine, it knows itself.
 func (d *delta) of(machine string) []store.Entry {
 	own := d.own[machine]
 	if len(d.common) == 0 {
@@ -265,7 +284,7 @@ func (d *delta) of(machine string) []store.Entry {
 	}
 	out := slices.Clone(own)
 	for _, e := range d.common {
-		if !slices.ContainsFunc(own, func(o store.Entry) bool { return o.Key == e.Key }) {
+		if e.Key != cluster.MachineKey(machine) && e.Key != cluster.AliveKey(machine) {
 			out = append(out, e)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 // partOf says plainly what a machine's part of a whole store is.
 func partOf(all store.Picture, machine string) map[string]string {
 	out, units := map[string]string{}, map[string]bool{}
+	values := asMap(all.Entries)
 	for _, e := range all.Entries {
 		for _, prefix := range []string{cluster.PlacementsPrefix, cluster.StatusesPrefix} {
 			if unit, ok := strings.CutPrefix(e.Key, prefix+machine+"/"); ok {
@@ -31,6 +32,9 @@ func partOf(all store.Picture, machine string) map[string]string {
 		var m cluster.Machine
 		if strings.HasPrefix(e.Key, cluster.MachinesPrefix) && json.Unmarshal(e.Value, &m) == nil && m.Server {
 			out[e.Key] = string(e.Value)
+			if alive, ok := values[cluster.AliveKey(m.ID)]; ok {
+				out[cluster.AliveKey(m.ID)] = alive
+			}
 		}
 	}
 	for _, e := range all.Entries {
@@ -55,6 +59,8 @@ func essence(part map[string]string, machine string) map[string]string {
 			var m cluster.Machine
 			_ = json.Unmarshal([]byte(value), &m)
 			out[key] = m.Name + m.Address + m.PeerURL
+		case strings.HasPrefix(key, cluster.AlivePrefix) && key != cluster.AliveKey(machine):
+			out[key] = "there"
 		}
 	}
 	return out

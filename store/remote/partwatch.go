@@ -106,8 +106,8 @@ func (w *watch) next() ([]store.Batch, int64, error) {
 			return out, w.since, nil
 		}
 		w.since = d.revision
-		if d.concerns(w.machine) {
-			out = append(out, store.Batch{Revision: d.revision, Entries: d.of(w.machine)})
+		if entries := d.of(w.machine); len(entries) > 0 {
+			out = append(out, store.Batch{Revision: d.revision, Entries: entries})
 		}
 	}
 	w.since = max(w.since, p.index.revision)

@@ -17,6 +17,12 @@ import (
 func (s *Store) Watch(ctx context.Context, prefix string, since int64) <-chan store.Batch {
 	out := make(chan store.Batch)
 	w := &follower{store: s, prefix: prefix, since: max(since, 0), out: out}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		close(out)
+		return out
+	}
 	s.own.Go(func() {
 		defer close(out)
 		ctx, cancel := context.WithCancel(ctx)
