@@ -50,7 +50,9 @@ func (p *picture) learner() (Step, bool) {
 	case !l.Alive && away >= learnerPatience:
 		return change(Remove, l, "goes, it had no vote yet", "it did not answer for "+reason.Span(away.Milliseconds())), true
 	case !l.Alive:
-		return waitFor(l, "has not started to hold the store", learnerPatience-away), true
+		step := waitFor(l, "has not started to hold the store", learnerPatience-away)
+		step.After = look // Nothing in the store tells when it has.
+		return step, true
 	case !l.InSync:
 		return waitFor(l, "receives the store", look), true
 	}

@@ -57,6 +57,7 @@ func useless(message string) bool {
 	switch message {
 	case "closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
 		"setting up serving from embedded etcd failed.", "Failed to detect schema version", "failed to update storage version",
+		"failed to reach the peer URL", "failed to get version", "prober detected unhealthy status", "failed to find remote peer in cluster",
 		"data-dir used by this member must be removed", "rejected stream from remote peer because it was removed", "Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed":
 		return true
