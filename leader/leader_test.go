@@ -446,3 +446,21 @@ func TestRunLeadsAndFollows(t *testing.T) {
 	w.want("b.service", text("1M"), cluster.Launched)
 	await(cluster.PlacementsPrefix, 2)
 }
+
+// TestReasonsFollowWhatChanges: a unit that waits for memory is told that a port is what it lacks when that is so, although
+// nothing became free.
+func TestReasonsFollowWhatChanges(t *testing.T) {
+	w := newWorld(t)
+	w.machine("m1", gib)
+	w.want("a.service", text("600M"), cluster.Launched)
+	w.settle()
+	w.want("b.service", text("600M")+"Port=80\n", cluster.Launched)
+	w.settle()
+	w.check(map[string]string{"b.service": "no-room.memory"})
+	w.want("c.service", text("10M")+"Port=80\n", cluster.Launched)
+	w.settle()
+	w.check(map[string]string{"b.service": "no-room.port", "c.service": "m1"})
+	if next := w.l.Next(); next != 0 {
+		t.Errorf("settled, and the next pass is in %v", next)
+	}
+}

@@ -59,3 +59,44 @@ func TestNearestMisses(t *testing.T) {
 		}
 	}
 }
+
+// TestReasonsTakeTurns: what waits is told today's reason within a bounded number of passes, each of a bounded number of
+// classes, and then a pass costs nothing.
+func TestReasonsTakeTurns(t *testing.T) {
+	const classes = 101
+	p := New(1)
+	p.SetMachine(Machine{ID: "m", Name: "m", Allocatable: unit.Resources{CPU: 1000, Memory: 1000, Disk: 1000}})
+	for i := range int64(classes) {
+		name := fmt.Sprintf("u%d.service", i)
+		p.SetUnit(Unit{Name: name, Wanted: true, Demand: unit.Demand{Service: name, Request: unit.Resources{Memory: 2000 + i}}})
+	}
+	for p.Decide(); p.Behind(); {
+		p.Decide()
+	}
+	p.SetUnit(Unit{Name: "small.service", Wanted: true, Demand: unit.Demand{Service: "small.service", Request: unit.Resources{Memory: 100}}})
+	told, passes := 0, 0
+	for again := true; again; again = p.Behind() {
+		n := 0
+		for _, c := range p.Decide() {
+			if c.Unit != "small.service" {
+				if n++; c.Reason.Int("have") != 900 {
+					t.Errorf("%s is told %v", c.Unit, c.Reason)
+				}
+			}
+		}
+		if n > refreshLimit {
+			t.Errorf("one pass tells %d anew, at most %d are allowed", n, refreshLimit)
+		}
+		told += n
+		passes++
+	}
+	if most := (classes+refreshLimit-1)/refreshLimit + 1; told != classes || passes > most {
+		t.Errorf("%d of %d were told in %d passes, at most %d are allowed", told, classes, passes, most)
+	}
+	if n := testing.AllocsPerRun(100, func() { p.Decide() }); n != 0 {
+		t.Errorf("a settled pass allocates %v times while %d classes wait", n, classes)
+	}
+	if err := p.Check(); err != nil {
+		t.Error(err)
+	}
+}
