@@ -67,7 +67,7 @@ type Store struct {
 	sign   func(*http.Request, store.Writer) // Only in the tests of conformance.
 	ctx    context.Context                   // Ends with Close.
 	cancel context.CancelFunc
-	mu     sync.Mutex                        // Guards that no watch begins while Close waits for them.
+	mu     sync.Mutex // Guards that no watch begins while Close waits for them.
 	own    sync.WaitGroup
 }
 

@@ -14,7 +14,8 @@ import (
 type index struct {
 	revision int64
 	units    map[string]store.Entry
-	holders  map[string]map[string]struct{} // Unit -> the machines with a placement or a status of it.
+	holders  map[string]map[string]struct{}    // Unit -> the machines with a placement or a status of it.
+	placed   map[string]map[string]store.Entry // Unit that is not global -> machine -> its placement.
 	parts    map[string]*part
 	servers  map[string]server // By machine.
 	leader   store.Entry       // Without a key: nobody has led yet.
@@ -25,6 +26,9 @@ type index struct {
 type part struct {
 	own   map[string]store.Entry // By key.
 	units map[string]claim
+	// moved: by unit, where a unit is placed now that has only a status here. From that a machine knows that the unit was
+	// moved, and not forgotten.
+	moved map[string]map[string]store.Entry
 }
 
 // claim is why a unit belongs to a part.
@@ -50,7 +54,7 @@ type delta struct {
 func newIndex(pic store.Picture) *index {
 	x := &index{
 		units: map[string]store.Entry{}, holders: map[string]map[string]struct{}{},
-		parts: map[string]*part{}, servers: map[string]server{},
+		placed: map[string]map[string]store.Entry{}, parts: map[string]*part{}, servers: map[string]server{},
 	}
 	x.ingest(store.Batch{Revision: pic.Revision, Entries: pic.Entries})
 	return x
@@ -65,6 +69,7 @@ func (x *index) ingest(b store.Batch) delta {
 	before := map[pair]bool{}  // Placements and statuses that changed: was the unit in the part?
 	units := map[string]bool{} // Units that changed.
 	seen := map[string]bool{}  // Machines whose record or lease changed.
+	moves := map[string]bool{} // Units that are not global whose placements changed.
 	for _, e := range b.Entries {
 		switch prefix, rest := split(e.Key); prefix {
 		case cluster.UnitsPrefix:
@@ -80,6 +85,9 @@ func (x *index) ingest(b store.Batch) delta {
 				before[p] = x.holds(p)
 			}
 			x.claim(p, prefix, e.Value != nil)
+			if prefix == cluster.PlacementsPrefix && x.place(p, e) {
+				moves[unit] = true
+			}
 			x.set(machine, e, &d)
 		case cluster.MachinesPrefix, cluster.AlivePrefix:
 			x.set(rest, e, &d)
@@ -91,11 +99,15 @@ func (x *index) ingest(b store.Batch) delta {
 		}
 	}
 	x.deliverUnits(before, units, &d)
+	x.deliverMoves(before, moves, &d)
 	for machine := range seen {
 		x.setServer(machine, &d)
 	}
 	x.revision = max(x.revision, b.Revision)
 	d.finish(b)
+	for machine := range d.own {
+		x.drop(machine)
+	}
 	return d
 }
 
@@ -107,13 +119,12 @@ func (x *index) set(machine string, e store.Entry, d *delta) {
 	p := x.part(machine)
 	set(p.own, e.Key, e)
 	d.own[machine] = append(d.own[machine], e)
-	x.drop(machine)
 }
 
 func (x *index) part(machine string) *part {
 	p := x.parts[machine]
 	if p == nil {
-		p = &part{own: map[string]store.Entry{}, units: map[string]claim{}}
+		p = &part{own: map[string]store.Entry{}, units: map[string]claim{}, moved: map[string]map[string]store.Entry{}}
 		x.parts[machine] = p
 	}
 	return p
@@ -178,6 +189,78 @@ func (x *index) deliverUnits(before map[pair]bool, units map[string]bool, d *del
 		case was && !is:
 			d.own[p.machine] = append(d.own[p.machine], store.Entry{Key: cluster.UnitKey(p.unit), Revision: d.revision})
 		}
+	}
+}
+
+// place keeps where units are that are not global, and tells whether the entry is about such a one. Global ones are
+// not moved, and have as many placements as there are machines.
+func (x *index) place(p pair, e store.Entry) bool {
+	var now cluster.Placement
+	global := json.Unmarshal(e.Value, &now) == nil && now.Global
+	_, was := x.placed[p.unit][p.machine]
+	switch {
+	case e.Value != nil && !global:
+		if x.placed[p.unit] == nil {
+			x.placed[p.unit] = map[string]store.Entry{}
+		}
+		x.placed[p.unit][p.machine] = e
+		return true
+	case was:
+		delete(x.placed[p.unit], p.machine)
+		if len(x.placed[p.unit]) == 0 {
+			delete(x.placed, p.unit)
+		}
+	}
+	return was
+}
+
+// deliverMoves tells machines that have only a status of a unit left where it is placed now.
+func (x *index) deliverMoves(before map[pair]bool, moves map[string]bool, d *delta) {
+	for p := range before {
+		if !moves[p.unit] {
+			x.deliverMove(p, d)
+		}
+	}
+	for unit := range moves {
+		for machine := range x.holders[unit] {
+			x.deliverMove(pair{machine, unit}, d)
+		}
+	}
+	for p := range before { // Who holds it no more.
+		if moves[p.unit] && !x.holds(p) {
+			x.deliverMove(p, d)
+		}
+	}
+}
+
+func (x *index) deliverMove(p pair, d *delta) {
+	part := x.parts[p.machine]
+	if part == nil {
+		return
+	}
+	now := map[string]store.Entry{}
+	if part.units[p.unit] == (claim{status: true}) {
+		for machine, e := range x.placed[p.unit] {
+			if machine != p.machine {
+				now[e.Key] = e
+			}
+		}
+	}
+	told := part.moved[p.unit]
+	for key, e := range now {
+		if told[key].Revision != e.Revision {
+			d.own[p.machine] = append(d.own[p.machine], e)
+		}
+	}
+	for key := range told {
+		if _, still := now[key]; !still {
+			d.own[p.machine] = append(d.own[p.machine], store.Entry{Key: key, Revision: d.revision})
+		}
+	}
+	if len(now) > 0 {
+		part.moved[p.unit] = now
+	} else {
+		delete(part.moved, p.unit)
 	}
 }
 
@@ -253,6 +336,9 @@ func (x *index) read(machine string) store.Picture {
 	}
 	if p := x.parts[machine]; p != nil {
 		maps.Copy(entries, p.own)
+		for _, now := range p.moved {
+			maps.Copy(entries, now)
+		}
 		for name := range p.units {
 			if e, ok := x.units[name]; ok {
 				entries[e.Key] = e

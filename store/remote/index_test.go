@@ -19,6 +19,7 @@ import (
 func partOf(all store.Picture, machine string) map[string]string {
 	out, units := map[string]string{}, map[string]bool{}
 	values := asMap(all.Entries)
+	there := func(key string) bool { _, ok := values[key]; return ok }
 	for _, e := range all.Entries {
 		for _, prefix := range []string{cluster.PlacementsPrefix, cluster.StatusesPrefix} {
 			if unit, ok := strings.CutPrefix(e.Key, prefix+machine+"/"); ok {
@@ -40,6 +41,12 @@ func partOf(all store.Picture, machine string) map[string]string {
 	for _, e := range all.Entries {
 		if unit, ok := strings.CutPrefix(e.Key, cluster.UnitsPrefix); ok && units[unit] {
 			out[e.Key] = string(e.Value)
+		}
+		if rest, ok := strings.CutPrefix(e.Key, cluster.PlacementsPrefix); ok {
+			_, unit, _ := strings.Cut(rest, "/")
+			if there(cluster.StatusKey(machine, unit)) && !there(cluster.PlacementKey(machine, unit)) && !strings.Contains(string(e.Value), `"global":true`) {
+				out[e.Key] = string(e.Value)
+			}
 		}
 	}
 	return out
@@ -95,7 +102,7 @@ func (m *storm) change() (key string, v any) {
 	case 0, 1:
 		return cluster.UnitKey(unit), v
 	case 2, 3:
-		return cluster.PlacementKey(machine, unit), v
+		return cluster.PlacementKey(machine, unit), cluster.Placement{Unit: unit, Epoch: m.r.Int64(), Global: m.r.IntN(3) == 0}
 	case 4, 5:
 		return cluster.StatusKey(machine, unit), v
 	case 6:
@@ -201,7 +208,7 @@ func TestIndexForgets(t *testing.T) {
 		last.Entries = append(last.Entries, store.Entry{Key: e.Key, Revision: last.Revision})
 	}
 	x.ingest(last)
-	if len(x.units)+len(x.holders)+len(x.parts)+len(x.servers) > 0 || x.leader.Value != nil {
+	if len(x.units)+len(x.holders)+len(x.placed)+len(x.parts)+len(x.servers) > 0 || x.leader.Value != nil {
 		t.Errorf("left over: %d units, %d holders, %d parts, %d servers", len(x.units), len(x.holders), len(x.parts), len(x.servers))
 	}
 }

@@ -62,7 +62,7 @@ func TestPart(t *testing.T) {
 	write(t, s, ann, store.Put(cluster.UnitKey("a.service"), cluster.Wanted{Name: "a.service", By: "ann"}))
 	want("units/a.service")
 	write(t, s, leader, store.Delete(cluster.PlacementKey("m1", "a.service")))
-	want("-placements/m1/a.service")
+	want("-placements/m1/a.service placements/m2/a.service") // It was moved: the machine sees where to.
 	write(t, s, leader, store.Put(cluster.LeaderKey(), cluster.Reign{ID: "m9"}))
 	want("leader/term")
 	write(t, s, leader, store.Put(cluster.LeaderKey(), cluster.Reign{ID: "m9"})) // The same one leads.
@@ -73,11 +73,11 @@ func TestPart(t *testing.T) {
 	write(t, s, ann, store.Put(cluster.AdminKey("m1"), cluster.MachineAdmin{ID: "m1"}))
 	want("admin/m1")
 	if pic, err = c.Read(within(t), store.PartPrefix("m1")); err != nil ||
-		keys(pic.Entries) != "admin/m1 leader/term machines/s2 statuses/m1/a.service units/a.service" {
+		keys(pic.Entries) != "admin/m1 leader/term machines/s2 placements/m2/a.service statuses/m1/a.service units/a.service" {
 		t.Errorf("read %q, %v", keys(pic.Entries), err)
 	}
 	write(t, c, m1, store.Delete(cluster.StatusKey("m1", "a.service")))
-	want("-statuses/m1/a.service -units/a.service")
+	want("-placements/m2/a.service -statuses/m1/a.service -units/a.service")
 	write(t, s, s2, store.Put(cluster.MachineKey("s2"), cluster.Machine{ID: "s2"}))
 	want("-machines/s2")
 }
