@@ -326,7 +326,8 @@ func TestUsage(t *testing.T) {
 	}{
 		{"stratt web", exitUsage, `did you mean "start"?`},
 		{"list-unit", exitUsage, `did you mean "list-units"?`},
-		{"machines", exitUsage, `did you mean "list-machines"?`},
+		{"machines", exitUsage, `did you mean "machine"?`},
+		{"list-machine", exitUsage, `did you mean "list-machines"?`},
 		{"start --tiemout 3s web", exitUsage, "did you mean --timeout?"},
 		{"start", exitUsage, "start needs a unit or a file"},
 		{"start web --timeout abc", exitUsage, "invalid argument"},
