@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ const (
 	operators  rule = "operator" // Machines.
 	admins     rule = "admin"    // Who may come in, and the store.
 	themselves rule = "machine"  // A machine, about itself.
+	holders    rule = "holder"   // Who has a certificate that counts, about that.
 )
 
 // callerKind is how a caller came in.
@@ -51,15 +53,18 @@ func (c caller) String() string {
 	case callerLocal, callerUser:
 		return c.name
 	case callerMachine, callerServer:
-		return "machine " + cluster.ShortID(c.name)
+		return c.machine()
 	}
 	return string(c.kind) + " " + c.name
 }
 
+func (c caller) machine() string { return "machine " + cluster.ShortID(c.name) }
+
 // Guard knows whose certificates count and what users may do; trust.Desk is one.
 type Guard interface {
 	IsRevoked(id identity.ID) bool
-	RoleOf(user string) cluster.Role
+	// RoleOf is what a user may do with a certificate that was issued at a moment.
+	RoleOf(user string, issued time.Time) cluster.Role
 }
 
 // callerOf says who makes a request: the certificate of the connection, else the user at the other end of the socket.
@@ -80,7 +85,7 @@ func (a *API) callerOf(r *http.Request) (caller, error) {
 	c := caller{kind: callerKind(id.Kind), name: id.Name}
 	switch c.kind {
 	case callerUser:
-		c.role = a.Guard.RoleOf(id.Name)
+		c.role = a.Guard.RoleOf(id.Name, identity.IssuedAt(r.TLS.PeerCertificates[0]))
 	case callerServer:
 		c.role = cluster.Admin // It holds the store and the cluster's key anyway.
 	case callerMachine:
@@ -110,22 +115,66 @@ func (c caller) may(what string, needs rule) error {
 		ok = c.kind == callerLocal || c.kind == callerMachine || c.role.May(cluster.Viewer)
 	case themselves:
 		ok = c.kind == callerMachine || c.kind == callerServer
+	case holders:
+		ok = c.kind == callerMachine || c.kind == callerServer || c.kind == callerUser && c.role.May(cluster.Viewer)
 	case viewers, deployers, operators, admins:
 		ok = c.role.May(cluster.Role(needs))
 	}
 	if ok {
 		return nil
 	}
-	return reason.Because(reason.NotAllowed, reason.Args{"what": deed(what) + ", which takes " + needs.words(), "who": c.String()})
+	args := reason.Args{"what": deed(what) + ", which takes " + needs.words(), "who": c.subject()}
+	if cure := c.cure(needs); cure != "" {
+		args["cure"] = cure
+	}
+	return reason.Because(reason.NotAllowed, args)
 }
 
-// deed is what a route does, as it stands in a sentence.
+// subject is the caller as it stands in a refusal.
+func (c caller) subject() string {
+	switch {
+	case c.kind == callerUser && c.role == "":
+		return "user " + c.name + ", who has no rights here or had this certificate before they were taken away,"
+	case c.kind == callerMachine:
+		return "who uses " + c.machine()
+	}
+	return c.String()
+}
+
+// cure is what helps a caller who has not the right for a rule; empty: nothing that can be said.
+func (c caller) cure(needs rule) string {
+	role := cluster.Role(needs)
+	if needs == members || needs == holders {
+		role = cluster.Viewer
+	}
+	if !slices.Contains(cluster.Roles(), role) {
+		return ""
+	}
+	switch {
+	case c.kind == callerMachine:
+		return "use a server's socket, or a context of your own (argosy help contexts); or let everybody at this machine's socket do it: " +
+			"argosy machine set " + cluster.ShortID(c.name) + " --local-role " + string(role) + ", as an admin"
+	case c.kind == callerUser && c.role == "":
+		return "an admin lets you in: argosy user add " + c.name + " --role " + string(role)
+	case c.kind == callerUser:
+		return "an admin gives you more: argosy user add " + c.name + " --role " + string(role)
+	}
+	return ""
+}
+
+// deed is what a route does, as it stands in a sentence: reads have a thing as their summary, writes a deed.
 func deed(summary string) string {
 	what, _, _ := strings.Cut(summary, ":")
 	if what == "" {
 		return "make this call"
 	}
-	return strings.ToLower(what[:1]) + what[1:]
+	what = strings.ToLower(what[:1]) + what[1:]
+	for _, article := range []string{"the ", "one ", "what ", "whether ", "who ", "present ", "log ", "metrics ", "versions", "this ", "new ", "where ", "how ", "a machine's "} {
+		if strings.HasPrefix(what, article) {
+			return "see " + what
+		}
+	}
+	return what
 }
 
 func (r rule) words() string {
@@ -134,6 +183,8 @@ func (r rule) words() string {
 		return "a certificate of this cluster"
 	case themselves:
 		return "a machine's certificate"
+	case holders:
+		return "a certificate of this cluster that counts"
 	}
 	return "the role " + string(r)
 }

@@ -23,8 +23,8 @@ type fixedGuard struct {
 	revoked map[string]bool
 }
 
-func (g fixedGuard) IsRevoked(id identity.ID) bool   { return g.revoked[id.Name] }
-func (g fixedGuard) RoleOf(name string) cluster.Role { return g.roles[name] }
+func (g fixedGuard) IsRevoked(id identity.ID) bool                { return g.revoked[id.Name] }
+func (g fixedGuard) RoleOf(name string, _ time.Time) cluster.Role { return g.roles[name] }
 
 // as makes a request of somebody; an empty kind has no certificate.
 func as(kind identity.Kind, name string) *http.Request {
@@ -65,6 +65,7 @@ func TestMatrix(t *testing.T) {
 		operators:  {"socket", "olga", "ada", "server"},
 		admins:     {"socket", "ada", "server"},
 		themselves: {"machine", "server"},
+		holders:    {"vera", "dan", "olga", "ada", "machine", "server"},
 	}
 	cells := 0
 	for _, rt := range a.routes {

@@ -50,13 +50,15 @@ func statusOf(code reason.Code) int {
 		return http.StatusUnprocessableEntity
 	case reason.NoSuchUnit, reason.NoSuchMachine, reason.NoSuchUser:
 		return http.StatusNotFound
-	case reason.Stale, reason.NotListening, reason.MachineCloned, reason.NameInUse:
+	case reason.Stale, reason.NotListening, reason.MachineCloned, reason.NameInUse, reason.CARotating:
 		return http.StatusConflict
 	case reason.TooLarge:
 		return http.StatusRequestEntityTooLarge
 	case reason.TooMany:
 		return http.StatusTooManyRequests
-	case reason.NotAllowed, reason.TokenUnknown, reason.TokenExpired, reason.TokenUsed, reason.CertificateRevoked:
+	case reason.NotAllowed, reason.TokenUnknown, reason.TokenExpired, reason.TokenUsed, reason.TokenRole,
+		reason.CertificateInvalid, reason.CertificateExpired, reason.CertificateEarly, reason.CertificateRevoked, reason.CertificateRefused,
+		reason.WrongCluster, reason.WrongIdentity, reason.CAUnknown, reason.CAMismatch:
 		return http.StatusForbidden
 	case reason.StoreUnavailable, reason.RuntimeDown, reason.NoServer, reason.NotServer, reason.NoCluster:
 		return http.StatusServiceUnavailable

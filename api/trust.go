@@ -13,6 +13,7 @@ import (
 type Trust interface {
 	Join(ctx context.Context, q wire.JoinRequest) (wire.Credentials, error)
 	Renew(ctx context.Context, id identity.ID, q wire.RenewRequest) (wire.Credentials, error)
+	RenewLate(ctx context.Context, q wire.LateRequest) (wire.Credentials, error)
 	CreateToken(ctx context.Context, q wire.TokenRequest, by string) (wire.TokenAnswer, error)
 	Tokens(ctx context.Context) (wire.TokenList, error)
 	RevokeToken(ctx context.Context, id, by string) error
@@ -30,8 +31,12 @@ func trustRoutes() []route {
 			body: wire.JoinRequest{}, answer: wire.Credentials{}, also: []int{400, 403, 409}, write: true, handle: trusted((*API).join),
 		},
 		{
-			method: "POST", path: "/v1/renew", id: "renew", rule: themselves, summary: "New certificates for a machine that has some",
+			method: "POST", path: "/v1/renew", id: "renew", rule: holders, summary: "New certificates for a machine or user that has some",
 			body: wire.RenewRequest{}, answer: wire.Credentials{}, also: []int{400}, handle: trusted((*API).renew),
+		},
+		{
+			method: "POST", path: "/v1/renew/late", id: "renewLate", rule: anyone, summary: "A new certificate for a machine whose last one has ended",
+			body: wire.LateRequest{}, answer: wire.Credentials{}, also: []int{400, 403}, handle: trusted((*API).renewLate),
 		},
 		{
 			method: "POST", path: "/v1/tokens", id: "createToken", rule: admins, summary: "Make a join token",
@@ -91,6 +96,21 @@ func (a *API) renew(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := callerIn(r.Context())
 	out, err := a.Trust.Renew(r.Context(), identity.ID{Kind: identity.Kind(c.kind), Name: c.name}, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, out)
+}
+
+func (a *API) renewLate(w http.ResponseWriter, r *http.Request) error {
+	var q wire.LateRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	if err := a.read(r.Context()); err != nil {
+		return err
+	}
+	out, err := a.Trust.RenewLate(r.Context(), q)
 	if err != nil {
 		return err
 	}

@@ -224,6 +224,8 @@ type User struct {
 	Role Role      `json:"role"`
 	By   string    `json:"by,omitempty"`
 	At   time.Time `json:"at"`
+	// Since is when the user was let in: certificates that were issued before count no more.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Revoked says that certificates of a machine or user that were issued until At count no more. Writer: a person, through api.

@@ -17,6 +17,7 @@ const (
 	UsersPrefix      = "users/"      // users/NAME: User. A person.
 	RevokedPrefix    = "revoked/"    // revoked/KIND/NAME: Revoked. A person.
 	TrustPrefix      = "ca/"         // ca/authority: the cluster's certificate authority, its keys sealed. A person.
+	IssuedPrefix     = "ca/issued/"  // ca/issued/KIND/NAME: trust.Issued. A person, or a machine that renews, through api.
 	SettingsPrefix   = "settings/"   // settings/cluster: Settings. A person.
 )
 
@@ -58,6 +59,9 @@ func RevokedKey(kind, name string) string { return RevokedPrefix + kind + "/" + 
 
 // AuthorityKey is where the certificate authority lies.
 func AuthorityKey() string { return TrustPrefix + "authority" }
+
+// IssuedKey is where the last certificate of a machine or user is noted; kind as in package identity.
+func IssuedKey(kind, name string) string { return IssuedPrefix + kind + "/" + name }
 
 // SettingsKey is where the cluster's settings lie.
 func SettingsKey() string { return SettingsPrefix + "cluster" }

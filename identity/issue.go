@@ -96,6 +96,9 @@ func addHosts(t *x509.Certificate, kind Kind, hosts []string) error {
 	return nil
 }
 
+// IssuedAt is when a certificate was issued, to the second: certificates begin earlier, for clocks that differ.
+func IssuedAt(c *x509.Certificate) time.Time { return c.NotBefore.Add(early) }
+
 // checkKey takes one kind of key only, so that nothing weaker slips in.
 func checkKey(pub crypto.PublicKey) error {
 	k, ok := pub.(*ecdsa.PublicKey)

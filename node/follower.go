@@ -56,7 +56,7 @@ func (l *life) asAgent(ctx context.Context) error {
 type serversOnly struct{}
 
 func (serversOnly) IsRevoked(identity.ID) bool { return false }
-func (serversOnly) RoleOf(string) cluster.Role { return "" }
+func (serversOnly) RoleOf(string, time.Time) cluster.Role { return "" }
 
 // askRenew asks the first server that answers.
 func (l *life) askRenew(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {

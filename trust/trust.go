@@ -5,7 +5,6 @@ package trust
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -131,14 +130,10 @@ func (d *Desk) CreateToken(ctx context.Context, q wire.TokenRequest, by string) 
 }
 
 func tokenTerms(q wire.TokenRequest) (kind identity.Kind, ttl time.Duration, uses int, err error) {
-	switch q.Role {
-	case "", RoleAgent:
-		kind = identity.KindMachine
-	case RoleServer:
-		kind = identity.KindServer
-	default:
+	if q.Role != "" && q.Role != RoleAgent && q.Role != RoleServer {
 		return kind, 0, 0, bad("%q is not a role of a machine: agent or server", q.Role)
 	}
+	kind = kindOf(q.Role)
 	ttl, uses = time.Duration(q.TTL)*time.Second, q.Uses
 	if ttl == 0 {
 		ttl = defaultTTL
@@ -223,7 +218,8 @@ func (d *Desk) RevokeToken(ctx context.Context, id, by string) error {
 	return err
 }
 
-// Join turns a token into certificates. The token is used up by the same write that it is checked against.
+// Join turns a token into certificates. They are kept to ourselves until the token is used up by the same write that it
+// is checked against.
 func (d *Desk) Join(ctx context.Context, q wire.JoinRequest) (wire.Credentials, error) {
 	t, err := identity.ParseToken(q.Token)
 	if err != nil {
@@ -233,39 +229,51 @@ func (d *Desk) Join(ctx context.Context, q wire.JoinRequest) (wire.Credentials, 
 		return wire.Credentials{}, err
 	}
 	for range tries {
-		g, err := d.use(ctx, t)
+		out, err := d.admit(ctx, t, q)
 		if errors.Is(err, store.ErrStale) {
 			continue // Somebody used it at the same moment.
 		}
-		if err != nil {
-			return wire.Credentials{}, err
-		}
-		d.Log.Info("a machine joins", "machine", q.Machine, "name", q.Name, "token", g.ID, "role", g.Role)
-		out, err := d.issue(ctx, identity.ID{Kind: g.Role, Name: q.Machine}, q.PublicKey, q.PeerKey, q.Hosts)
-		if err == nil && g.Role == identity.KindServer {
-			out.ClusterKey = d.Key
-		}
 		return out, err
 	}
-	return wire.Credentials{}, reason.Because(reason.Stale, reason.Args{"what": "the token"})
+	return wire.Credentials{}, reason.Because(reason.Stale, reason.Args{"unit": "the token", "expected": "the one it was", "found": "a newer one"})
 }
 
-// use takes one use of a token.
-func (d *Desk) use(ctx context.Context, t identity.Token) (identity.Grant, error) {
+// admit takes one use of a token, for one machine.
+func (d *Desk) admit(ctx context.Context, t identity.Token, q wire.JoinRequest) (wire.Credentials, error) {
 	all, err := d.grants(ctx)
 	if err != nil {
-		return identity.Grant{}, err
+		return wire.Credentials{}, err
 	}
-	g, ok := all[t.ID]
-	if !ok {
-		return identity.Grant{}, reason.Because(reason.TokenUnknown, reason.Args{"id": t.ID})
-	}
+	g := all[t.ID] // The zero grant admits nobody, in the same words.
 	left, err := g.Admit(t, d.Now())
 	if err != nil {
-		return identity.Grant{}, err
+		return wire.Credentials{}, err
 	}
-	_, err = d.Store.Write(ctx, person("token:"+g.ID), store.PutIf(cluster.TokenKey(g.ID), left, g.revision))
-	return g.Grant, err
+	if q.Role != "" {
+		if err := g.Permit(kindOf(q.Role)); err != nil {
+			return wire.Credentials{}, err
+		}
+	}
+	out, note, err := d.issue(ctx, order{id: identity.ID{Kind: g.Role, Name: q.Machine}, public: q.PublicKey, peer: q.PeerKey, hosts: q.Hosts})
+	if err != nil {
+		return wire.Credentials{}, err
+	}
+	if _, err = d.Store.Write(ctx, person("token:"+g.ID), store.PutIf(cluster.TokenKey(g.ID), left, g.revision), note); err != nil {
+		return wire.Credentials{}, err
+	}
+	d.Log.Info("a machine joins", "machine", q.Machine, "name", q.Name, "token", g.ID, "role", g.Role)
+	if g.Role == identity.KindServer {
+		out.ClusterKey = d.Key
+	}
+	return out, nil
+}
+
+// kindOf is the kind of identity that a role of a machine has.
+func kindOf(role string) identity.Kind {
+	if role == RoleServer {
+		return identity.KindServer
+	}
+	return identity.KindMachine
 }
 
 var machineID = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -293,37 +301,6 @@ func (d *Desk) checkJoin(q wire.JoinRequest) error {
 		}
 	})
 	return err
-}
-
-// Renew gives a known machine new certificates.
-func (d *Desk) Renew(ctx context.Context, id identity.ID, q wire.RenewRequest) (wire.Credentials, error) {
-	if len(q.Hosts) > maxHosts {
-		return wire.Credentials{}, reason.Because(reason.TooLarge, reason.Args{"what": "addresses of a machine", "need": len(q.Hosts), "have": maxHosts})
-	}
-	return d.issue(ctx, id, q.PublicKey, q.PeerKey, q.Hosts)
-}
-
-func (d *Desk) issue(ctx context.Context, id identity.ID, public, peer []byte, hosts []string) (wire.Credentials, error) {
-	a, _, err := d.authority(ctx)
-	if err != nil {
-		return wire.Credentials{}, err
-	}
-	b := a.Bundle()
-	id.Cluster = b.Cluster
-	key, err := x509.ParsePKIXPublicKey(public)
-	if err != nil {
-		return wire.Credentials{}, bad("the public key cannot be read: %v", err)
-	}
-	out := wire.Credentials{Cluster: b.Cluster, Kind: string(id.Kind), Roots: b.Roots, Servers: d.Servers()}
-	if out.Certificate, err = a.Issue(id, key, hosts, d.Now()); err != nil || id.Kind != identity.KindServer {
-		return out, err
-	}
-	if key, err = x509.ParsePKIXPublicKey(peer); err != nil {
-		return wire.Credentials{}, bad("the public key for the store's traffic cannot be read: %v", err)
-	}
-	out.PeerRoots = b.PeerRoots
-	out.PeerCert, err = a.IssuePeer(id, key, hosts, d.Now())
-	return out, err
 }
 
 func person(name string) store.Writer { return store.Writer{Role: store.Person, ID: name} }

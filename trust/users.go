@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/identity"
@@ -24,26 +25,27 @@ func (d *Desk) AddUser(ctx context.Context, q wire.UserRequest, by string) (wire
 	if !q.Role.May(cluster.Viewer) {
 		return wire.UserAnswer{}, bad("%q is not a role: viewer, deployer, operator or admin", q.Role)
 	}
-	full, revoked := false, false
+	u := cluster.User{Name: q.Name, Role: q.Role, By: by, At: d.Now()}
+	full := false
 	d.View.Peek(func(p *cluster.Picture) {
-		full = p.Users[q.Name] == nil && len(p.Users) >= maxUsers
-		revoked = p.Revoked[string(identity.KindUser)+"/"+q.Name] != nil
+		if before := p.Users[q.Name]; before != nil {
+			u.Since = before.Since
+			return
+		}
+		u.Since, full = u.At, len(p.Users) >= maxUsers
 	})
 	if full {
 		return wire.UserAnswer{}, reason.Because(reason.TooLarge, reason.Args{"what": "users", "need": maxUsers + 1, "have": maxUsers})
 	}
-	if revoked {
-		return wire.UserAnswer{}, reason.Because(reason.CertificateRevoked, reason.Args{"who": "user " + q.Name})
-	}
-	out := wire.UserAnswer{User: cluster.User{Name: q.Name, Role: q.Role, By: by, At: d.Now()}}
+	out, changes := wire.UserAnswer{User: u}, []store.Change{store.Put(cluster.UserKey(u.Name), u)}
 	if len(q.PublicKey) > 0 {
-		c, err := d.issue(ctx, identity.ID{Kind: identity.KindUser, Name: q.Name}, q.PublicKey, nil, nil)
+		c, note, err := d.issue(ctx, order{id: identity.ID{Kind: identity.KindUser, Name: u.Name}, public: q.PublicKey, after: u.Since})
 		if err != nil {
 			return wire.UserAnswer{}, err
 		}
-		out.Credentials = &c
+		out.Credentials, changes = &c, append(changes, note)
 	}
-	_, err := d.Store.Write(ctx, person(by), store.Put(cluster.UserKey(q.Name), out.User))
+	_, err := d.Store.Write(ctx, person(by), changes...)
 	return out, err
 }
 
@@ -66,7 +68,7 @@ func (d *Desk) RemoveUser(ctx context.Context, name, by string) error {
 	if !known {
 		return reason.Because(reason.NoSuchUser, reason.Args{"user": name})
 	}
-	_, err := d.Store.Write(ctx, person(by), store.Delete(cluster.UserKey(name)))
+	_, err := d.Store.Write(ctx, person(by), store.Delete(cluster.UserKey(name)), store.Delete(cluster.IssuedKey(string(identity.KindUser), name)))
 	return err
 }
 
@@ -88,11 +90,12 @@ func (d *Desk) IsRevoked(id identity.ID) bool {
 	return gone
 }
 
-// RoleOf is what a user may do; empty: nothing.
-func (d *Desk) RoleOf(name string) cluster.Role {
+// RoleOf is what a user may do with a certificate that was issued at a moment; empty: nothing. A user who was taken out
+// and let in again has nothing from the certificates of before.
+func (d *Desk) RoleOf(name string, issued time.Time) cluster.Role {
 	var r cluster.Role
 	d.View.Peek(func(p *cluster.Picture) {
-		if u := p.Users[name]; u != nil {
+		if u := p.Users[name]; u != nil && !issued.Before(u.Since.Truncate(time.Second)) { // Certificates know seconds only.
 			r = u.Role
 		}
 	})

@@ -12,7 +12,8 @@ type JoinRequest struct {
 	Token     string   `json:"token"`
 	Machine   string   `json:"machine"` // Its id: 32 hex digits.
 	Name      string   `json:"name"`
-	PublicKey []byte   `json:"public_key"` // PKIX, DER. The private key never leaves the machine.
+	Role      string   `json:"role,omitempty"` // agent or server, if it insists on what the token is to be for.
+	PublicKey []byte   `json:"public_key"`     // PKIX, DER. The private key never leaves the machine.
 	PeerKey   []byte   `json:"peer_key,omitempty"`
 	Hosts     []string `json:"hosts"` // Addresses that its certificate is to name.
 	Version   string   `json:"version"`
@@ -30,11 +31,16 @@ type Credentials struct {
 	Servers     []string `json:"servers"`               // host:port of every server's API.
 }
 
-// RenewRequest is POST /v1/renew: a machine asks for new certificates with the one that it has.
+// RenewRequest is POST /v1/renew: a machine or user asks for new certificates with the one that it has.
 type RenewRequest struct {
 	PublicKey []byte   `json:"public_key"`
 	PeerKey   []byte   `json:"peer_key,omitempty"`
 	Hosts     []string `json:"hosts"`
+}
+
+// LateRequest is POST /v1/renew/late: a machine whose certificate has ended shows it, and asks for one for the same key.
+type LateRequest struct {
+	Certificate []byte `json:"certificate"` // PEM, the whole chain.
 }
 
 // TokenRequest is POST /v1/tokens.
