@@ -127,8 +127,8 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 	o, d := s.wanted.Orders, s.done
 	restart := o.Restart > d.Restart && s.known
 	start := fresh || s.refused != nil || o.Start > d.Start || s.desired != cluster.Launched && s.known || !s.known && s.evidence.Invocation == ""
-	if restart && !s.isUp() && s.status.Epoch != s.epoch {
-		restart, start = false, true // It was ordered where the unit was meanwhile; here it only begins.
+	if restart && !s.isUp() && (s.status.Epoch != s.epoch || a.intents[s.name].Restart >= o.Restart) {
+		restart, start = false, true // It was ordered where the unit was meanwhile, or before this machine started: it only begins.
 	}
 	var err error
 	switch {

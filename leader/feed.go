@@ -97,7 +97,7 @@ func (l *Leader) findGrownOn(p *cluster.Picture, id string, names []string) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { // Those stay that nobody has changed since they came.
 		at := cluster.On{Machine: id, Unit: name}
-		return l.held[at].Global || p.Units[name].Revision <= l.held[at].Epoch
+		return l.held[at].Global && l.demand(p, name).Global || p.Units[name].Revision <= l.held[at].Epoch
 	})
 	status := func(name string) (up int, since time.Time) {
 		if s := p.Statuses[cluster.On{Machine: id, Unit: name}]; s != nil && s.Active != "inactive" && s.Active != "failed" {
