@@ -131,7 +131,8 @@ func (in Input) sinceOrder() *cluster.Evidence {
 	e := *in.Evidence
 	e.Exits = nil
 	for _, x := range in.Evidence.Exits {
-		if x.At.After(in.StoppedAt) {
+		// A run from before the stop that ended during it (a signal and a stop in one breath) is no run since.
+		if x.At.Add(-x.Uptime).After(in.StoppedAt) {
 			e.Exits = append(e.Exits, x)
 		}
 	}

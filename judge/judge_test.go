@@ -113,6 +113,21 @@ func code(o Output) reason.Code {
 	return o.Reason.Code
 }
 
+// TestEndedDuringTheStop: a run that a signal ended while the stop was on its way is stopped, not failed; one that began
+// by itself after the stop (a timer, Wants=) is told of.
+func TestEndedDuringTheStop(t *testing.T) {
+	u := load(t, "a.service", "[Service]\nExecStart=/bin/a\n")
+	in := Input{Now: at(5 * second), Unit: u, Desired: cluster.Loaded, Orders: cluster.Orders{Start: 1}, Evidence: down("failed", "failed", "signal", ends(1, 2*second, 0, cluster.Exit{Signal: 9})...)}
+	in.StoppedAt = at(second) // The run is from 0 to 2.
+	if o := State(in); o.State != cluster.Stopped || !o.Final {
+		t.Errorf("ended during the stop: %s, %v", o.State, o.Reason)
+	}
+	in.StoppedAt = at(-second)
+	if o := State(in); o.State != cluster.Failed {
+		t.Errorf("ran again after the stop: %s, %v", o.State, o.Reason)
+	}
+}
+
 // TestARunOnItsWayDownIsNotKnown: systemd runs ExecStopPost= after the main process, and only then is it known how many
 // processes were killed for want of memory. What was judged before that must not be kept.
 func TestARunOnItsWayDownIsNotKnown(t *testing.T) {
@@ -349,7 +364,7 @@ func TestWishes(t *testing.T) {
 		{"loaded, never started", plain, second, down("inactive", "dead", "success"), both(loaded, func(in *Input) { in.Orders = cluster.Orders{} }), want{cluster.Stopped, reason.NotStarted, true, 0, ""}},
 		{"stopped", plain, second, down("inactive", "dead", "success", asked...), loaded, want{cluster.Stopped, reason.StoppedByUser, true, 0, "stopped by anna"}},
 		{"stopped after a failure", plain, 5 * second, down("failed", "failed", "exit-code", failed...), both(loaded, stopped(3*second)), want{cluster.Stopped, reason.StoppedByUser, true, 0, ""}},
-		{"a timer ran it since", plain, 5 * second, down("failed", "failed", "exit-code", failed...), both(loaded, stopped(second/2)), want{cluster.Failed, reason.Exit, true, 0, ""}},
+		{"a timer ran it since", plain, 5 * second, down("failed", "failed", "exit-code", failed...), both(loaded, stopped(-second/2)), want{cluster.Failed, reason.Exit, true, 0, ""}},
 		{"a timer runs it", plain, 5 * second, running(0), both(loaded, stopped(-second)), want{cluster.Starting, reason.Settling, false, 0, ""}},
 		{"on its way down", plain, second, with(running(0), func(e *cluster.Evidence) { e.Active = "deactivating" }), loaded, want{cluster.Draining, reason.Stopping, false, 0, ""}},
 		{"the stop was handed over", plain, second, running(0), both(loaded, func(in *Input) { in.Pending = true }), want{cluster.Draining, reason.Stopping, false, 0, ""}},
