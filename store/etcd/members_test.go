@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -361,44 +360,6 @@ func TestReplaceKilled(t *testing.T) {
 	}
 }
 
-// TestForceNew destroys two of three; the third goes on alone with every key, and grows again.
-func TestForceNew(t *testing.T) {
-	hs := newHosts(t)
-	all := hs.group("m0", "m1", "m2")
-	w := write(t, func() []*host { return all })
-	<-time.After(time.Second)
-	close(w.stop)
-	w.wg.Wait()
-	w.stop = make(chan struct{})
-	for _, h := range all[1:] {
-		if err := h.Kill(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	st, err := all[0].Status(t.Context())
-	if err != nil || st.Majority || st.Error == "" || len(st.Members) != 3 {
-		t.Errorf("status without a majority: %+v, %v", st, err)
-	}
-	if err := all[0].Kill(); err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	o := all[0].opts
-	o.ForceNew = true
-	alone := hs.open(o)
-	if _, err := put(t, alone, "units/a.service", "A"); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("writable alone after %v", time.Since(begin))
-	w.check(t, alone)
-	if got := alone.voters(t); !slices.Equal(got, []string{"m0"}) {
-		t.Errorf("voters: %v", got)
-	}
-	hs.grow(alone, "m7")
-	hs.grow(alone, "m8")
-	t.Logf("three again after %v", time.Since(begin))
-}
-
 // TestAddressFollows: a voter comes back on another address and tells the others itself.
 func TestAddressFollows(t *testing.T) {
 	hs := newHosts(t)
@@ -428,78 +389,6 @@ func TestAddressFollows(t *testing.T) {
 	t.Logf("known at its new address after %v", time.Since(begin))
 	if !other.Reachable(t.Context())[back.ID()] {
 		t.Error("it is not reached at its new address")
-	}
-}
-
-// TestSnapshot restores what was there when the snapshot was made, under revisions that nobody has seen.
-func TestSnapshot(t *testing.T) {
-	hs := newHosts(t)
-	o := hs.options("m0")
-	a := hs.open(o)
-	for i := range 100 {
-		if _, err := put(t, a, fmt.Sprintf("units/u@%d.service", i), "x"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := filepath.Join(hs.dir, "snap.db")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	if err := errors.Join(a.Snapshot(t.Context(), f), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("a snapshot took %v", time.Since(begin))
-	last, err := put(t, a, "units/later.service", "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := etcd.Verify(file)
-	if err != nil || info.Keys < 100 || info.Revision < 100 || info.Revision >= last {
-		t.Fatalf("verify: %+v, %v", info, err)
-	}
-	if err := etcd.Restore(file, o); err == nil {
-		t.Error("a restore over a store in use")
-	}
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := etcd.Restore(file, o); err == nil {
-		t.Error("a restore over a store")
-	}
-	o.Dir = filepath.Join(hs.dir, "restored")
-	begin = time.Now()
-	o.Log = slog.New(slog.DiscardHandler)
-	if err := etcd.Restore(file, o); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("a restore took %v", time.Since(begin))
-	b := hs.open(o)
-	pic, err := b.Read(t.Context(), "units/")
-	if err != nil || len(pic.Entries) != 100 || pic.Revision < last+100_000 {
-		t.Fatalf("restored %d keys at revision %d (lost one: %d), %v", len(pic.Entries), pic.Revision, last, err)
-	}
-	if got := <-b.Watch(t.Context(), "", last); !errors.Is(got.Err, store.ErrCompacted) {
-		t.Errorf("a watcher of the lost store sees %+v", got)
-	}
-	hs.grow(b, "m1")
-
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text[len(text)/2] ^= 1
-	for what, bad := range map[string][]byte{"flipped": text, "cut": text[:len(text)-100], "empty": nil} {
-		name := filepath.Join(hs.dir, what)
-		if err := os.WriteFile(name, bad, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := etcd.Verify(name); err == nil {
-			t.Errorf("a %s snapshot passes", what)
-		} else {
-			t.Log(err)
-		}
 	}
 }
 

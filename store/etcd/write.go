@@ -24,18 +24,23 @@ const (
 // is tried again; the callers' loops do the rest.
 const (
 	tryTimeout = 2 * time.Second
+	tryPerMB   = time.Second // More for a big write, which goes to every member's disk.
 	tries      = 3
 	page       = 5000 // Entries in one range request.
 )
 
 // try calls f up to n times, each with a short deadline, until it gives an answer or a final error.
 func (s *Store) try(ctx context.Context, n int, f func(ctx context.Context) error) error {
+	return s.tryWithin(ctx, n, tryTimeout, f)
+}
+
+func (s *Store) tryWithin(ctx context.Context, n int, timeout time.Duration, f func(ctx context.Context) error) error {
 	var err error
 	for range n {
 		if s.ctx.Err() != nil {
 			return s.away()
 		}
-		one, cancel := context.WithTimeout(ctx, tryTimeout)
+		one, cancel := context.WithTimeout(ctx, timeout)
 		stop := context.AfterFunc(s.ctx, cancel)
 		err = f(one)
 		stop()
@@ -134,8 +139,12 @@ func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Cha
 		}
 		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(by.Fence), "=", by.FenceRevision))
 	}
+	size := 0
+	for _, c := range changes {
+		size += len(c.Value)
+	}
 	var revision int64
-	err := s.try(ctx, n, func(ctx context.Context) error {
+	err := s.tryWithin(ctx, n, tryTimeout+time.Duration(size>>20)*tryPerMB, func(ctx context.Context) error {
 		resp, err := s.client.Txn(ctx).If(guards...).Then(ops...).Commit()
 		if err != nil {
 			return err
