@@ -46,6 +46,9 @@ func (a *API) apply(ctx context.Context, req wire.ApplyRequest) (*wire.ApplyResp
 		ad := &admission{who: who, at: a.Now().UTC(), dryRun: req.DryRun}
 		a.gather(ad, req.Changes)
 		if err := ad.admit(req.Changes); err != nil {
+			if try < maxApplyTries && a.late(ctx, err) {
+				continue
+			}
 			return nil, err
 		}
 		if req.DryRun {
@@ -86,12 +89,30 @@ func (a *API) write(ctx context.Context, ad *admission) (int64, error) {
 	return revision, nil
 }
 
+// catchStore waits until the view shows a unit as the store has it now.
 func (a *API) catchStore(ctx context.Context, name string) error {
 	p, err := a.Store.Read(ctx, cluster.UnitKey(name))
-	if err != nil {
+	if err != nil || len(p.Entries) == 0 {
 		return err
 	}
-	return a.seen(ctx, p.Revision)
+	return a.seen(ctx, p.Entries[0].Revision) // Not the store's own: it grows with keys that no view shows.
+}
+
+// late tells whether units that were not found are there after all: another server took them a moment ago, and this
+// one's view had not seen it. It has when late returns.
+func (a *API) late(ctx context.Context, err error) bool {
+	for _, r := range reasonsOf(err) {
+		if r.Code != reason.NoSuchUnit {
+			continue
+		}
+		for _, name := range []string{r.Str("unit"), string(unit.Name(r.Str("unit")).Template())} {
+			p, err := a.Store.Read(ctx, cluster.UnitKey(name))
+			if err == nil && len(p.Entries) == 1 {
+				return a.seen(ctx, p.Entries[0].Revision) == nil
+			}
+		}
+	}
+	return false
 }
 
 // gather takes from the view what the admission has to know. Wishes are never changed, only replaced.

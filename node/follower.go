@@ -23,7 +23,7 @@ func (n *node) follow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	l := &life{node: n, store: s, view: store.NewView(n.Log), cancel: cancel}
+	l := &life{node: n, store: s, view: store.NewView(n.Log), cancel: cancel, alone: make(chan struct{})}
 	err = l.asAgent(ctx)
 	cancel(nil)
 	l.wg.Wait()
@@ -34,7 +34,7 @@ func (n *node) follow(ctx context.Context) error {
 }
 
 func (l *life) asAgent(ctx context.Context) error {
-	if err := l.newAgent(false); err != nil {
+	if err := l.describe(false); err != nil {
 		return err
 	}
 	l.revoked.from(func(identity.ID) bool { return false }) // Who calls an agent is a server; it is asked itself.
@@ -43,8 +43,10 @@ func (l *life) asAgent(ctx context.Context) error {
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})
 	l.begin(ctx, "view", func(ctx context.Context) error { l.view.Run(ctx, l.store, store.PartPrefix(l.id)); return nil })
+	kept := newKeepsake(l.Data, l.id)
+	l.begin(ctx, "part", func(ctx context.Context) error { return l.keepPart(ctx, kept) })
 	l.begin(ctx, "machine", l.beat)
-	l.begin(ctx, "agent", l.work)
+	l.begin(ctx, "agent", func(ctx context.Context) error { return l.work(ctx, kept) })
 	l.begin(ctx, "follow", func(ctx context.Context) error { own.Loop().Run(ctx); return nil })
 	l.begin(ctx, "servers", l.watchServers)
 	l.begin(ctx, "certificate", func(ctx context.Context) error { l.renew(ctx, l.askRenew); return nil })

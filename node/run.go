@@ -78,7 +78,8 @@ type life struct {
 	*node
 	store  store.Store
 	view   *store.View
-	agent  *agent.Agent
+	record cluster.Machine
+	alone  chan struct{} // Closed when the machine goes on without the store.
 	wg     sync.WaitGroup
 	cancel context.CancelCauseFunc
 }
@@ -106,9 +107,8 @@ func (l *life) wait(ctx context.Context) error {
 	return nil
 }
 
-// newAgent makes this machine's agent over the life's store and view.
-func (l *life) newAgent(server bool) error {
-	sockets := agent.ProcSockets("/proc")
+// describe measures this machine for its record.
+func (l *life) describe(server bool) error {
 	m := agent.Machine{
 		ID: l.id, Name: l.Name, Metadata: l.Metadata, Capacity: l.Capacity, Runtime: l.units.Name(), Types: l.units.Types(),
 		Version: l.Version, DataDir: l.Data,
@@ -128,11 +128,17 @@ func (l *life) newAgent(server bool) error {
 	if l.keeper.ID().Kind == identity.KindServer {
 		record.PeerURL = peerURL(peer)
 	}
-	l.agent = agent.New(agent.Config{
-		Machine: l.id, Store: l.store, View: l.view.Fork(), Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
-		Host: agent.HostFacts(hostID(l.id)), Record: &record, Now: time.Now, Log: l.Log,
-	})
+	l.record = record
 	return nil
+}
+
+// newAgent makes this machine's agent over a view.
+func (l *life) newAgent(view *store.View) *agent.Agent {
+	sockets := agent.ProcSockets("/proc")
+	return agent.New(agent.Config{
+		Machine: l.id, Store: ownWords{l.store, view}, View: view, Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
+		Host: agent.HostFacts(hostID(l.id)), Record: &l.record, Now: time.Now, Log: l.Log,
+	})
 }
 
 // beat says that this machine is there, for as long as it lives.
@@ -147,17 +153,40 @@ func (l *life) beat(ctx context.Context) error {
 	return nil
 }
 
-// work runs the agent once the picture is there: an empty picture is not a wish to stop everything.
-func (l *life) work(ctx context.Context) error {
+// work runs the agent once the picture is there: an empty picture is not a wish to stop everything. While the store
+// does not answer at all, what was wanted of this machine when it was last heard of is done: an agent's view begins with
+// it; a server's view, from which it answers for the whole cluster, does not, so another agent does the work meanwhile.
+func (l *life) work(ctx context.Context, k *keepsake) error {
+	pic := l.kept(ctx, k)
+	if pic != nil {
+		close(l.alone)
+	}
+	switch {
+	case pic == nil:
+	case !l.record.Server:
+		l.view.Begin(*pic)
+	default:
+		old := store.NewView(l.Log)
+		old.Load(*pic)
+		until, cancel := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-l.view.Ready():
+			case <-ctx.Done():
+			}
+			cancel()
+		}()
+		l.newAgent(old).Run(until)
+	}
 	select {
 	case <-l.view.Ready():
-		l.agent.Run(ctx)
+		l.newAgent(l.view.Fork()).Run(ctx)
 	case <-ctx.Done():
 	}
 	return nil
 }
 
-// seen waits until the store shows this machine: from then on units can be placed here.
+// seen waits until the store shows this machine, from when on units can be placed here; or until it goes on without.
 func (l *life) seen(ctx context.Context, view *store.View) bool {
 	for {
 		there := false
@@ -169,6 +198,8 @@ func (l *life) seen(ctx context.Context, view *store.View) bool {
 		}
 		select {
 		case <-view.Kick():
+		case <-l.alone:
+			return true
 		case <-ctx.Done():
 			return false
 		}

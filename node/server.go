@@ -13,6 +13,7 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/leader"
+	"argosy.dev/argosy/member"
 	"argosy.dev/argosy/store"
 	"argosy.dev/argosy/store/etcd"
 	"argosy.dev/argosy/store/remote"
@@ -68,7 +69,7 @@ func (n *node) serve(ctx context.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	n.initialCluster = ""
-	l := &life{node: n, store: s, view: store.NewView(n.Log), cancel: cancel}
+	l := &life{node: n, store: s, view: store.NewView(n.Log), cancel: cancel, alone: make(chan struct{})}
 	err = l.asServer(ctx, s)
 	cancel(nil)
 	l.wg.Wait()
@@ -100,8 +101,11 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	}
 	desk := &trust.Desk{Store: s, View: l.view.Fork(), Key: key, Now: time.Now, Log: l.Log}
 	l.revoked.from(desk.IsRevoked)
-	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1})
-	if err := l.newAgent(true); err != nil {
+	members := member.New(member.Config{
+		Store: s, View: l.view.Fork(), Machine: l.id, Log: l.Log, Now: time.Now, Snapshots: filepath.Join(l.Data, "snapshots"),
+	})
+	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1, During: members.Run})
+	if err := l.describe(true); err != nil {
 		return err
 	}
 	parts := remote.NewParts(l.Log)
@@ -120,10 +124,11 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	})
 	l.begin(ctx, "view", func(ctx context.Context) error { l.view.Run(ctx, s, ""); return nil })
 	l.begin(ctx, "parts", func(ctx context.Context) error { parts.Run(ctx, s); return nil })
+	kept := newKeepsake(l.Data, l.id)
+	l.begin(ctx, "part", func(ctx context.Context) error { return l.keepPart(ctx, kept) })
 	l.begin(ctx, "machine", l.beat)
 	l.begin(ctx, "leader", func(ctx context.Context) error { lead.Run(ctx, l.id); return nil })
-	l.begin(ctx, "members", func(ctx context.Context) error { return l.members(ctx, s) })
-	l.begin(ctx, "agent", l.work)
+	l.begin(ctx, "agent", func(ctx context.Context) error { return l.work(ctx, kept) })
 	l.begin(ctx, "follow", func(ctx context.Context) error { door.Loop().Run(ctx); return nil })
 	l.begin(ctx, "certificate", func(ctx context.Context) error {
 		l.renew(ctx, func(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {

@@ -15,7 +15,7 @@ var floors = [][]string{
 	{"store/memory", "store/etcd", "store/remote"},
 	{"runtime"},
 	{"runtime/native", "runtime/systemd", "runtime/fake"},
-	{"agent", "leader", "member", "history"},
+	{"agent", "leader", "member", "history", "trust", "kv"},
 	{"client", "api"},
 	{"node"},
 	{"cmd/argosy"},
