@@ -306,6 +306,27 @@ func TestGrowAndShrink(t *testing.T) {
 	}
 }
 
+// learnsRemoved starts a member that was removed while it was off: it finds out.
+func (h *hosts) learnsRemoved(gone *host) {
+	h.t.Helper()
+	o := gone.opts
+	o.Log = slog.New(slog.DiscardHandler)
+	back, err := etcd.Open(h.t.Context(), o)
+	if err == nil { // It may learn it only from the others' answers.
+		select {
+		case <-back.Done():
+			err = back.Failed()
+		case <-time.After(patience):
+		}
+		if cerr := back.Close(); cerr != nil {
+			h.t.Error(cerr)
+		}
+	}
+	if !errors.Is(err, etcd.ErrRemoved) {
+		h.t.Fatalf("%s was removed while it was off: %v", gone.id, err)
+	}
+}
+
 // TestReplaceKilled: a member is killed, another takes its place, and the dead one finds out when it comes back.
 func TestReplaceKilled(t *testing.T) {
 	hs := newHosts(t)
@@ -335,22 +356,7 @@ func TestReplaceKilled(t *testing.T) {
 	w.check(t, all...)
 
 	begin = time.Now()
-	o := dead.opts
-	o.Log = slog.New(slog.DiscardHandler)
-	back, err := etcd.Open(t.Context(), o)
-	if err == nil { // It may learn it only from the others' answers.
-		select {
-		case <-back.Done():
-			err = back.Failed()
-		case <-time.After(patience):
-		}
-		if cerr := back.Close(); cerr != nil {
-			t.Error(cerr)
-		}
-	}
-	if !errors.Is(err, etcd.ErrRemoved) {
-		t.Fatalf("a member that was removed while it was dead: %v", err)
-	}
+	hs.learnsRemoved(dead)
 	t.Logf("the dead one knows after %v", time.Since(begin))
 	if err := etcd.Wipe(dead.opts.Dir); err != nil {
 		t.Fatal(err)

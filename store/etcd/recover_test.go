@@ -51,6 +51,10 @@ func TestForceNew(t *testing.T) {
 	if got := alone.voters(t); !slices.Equal(got, []string{"m0"}) {
 		t.Errorf("voters: %v", got)
 	}
+	for _, h := range all[1:] { // They were not lost after all, and do not go on without the one that is the cluster now.
+		hs.learnsRemoved(h)
+	}
+	t.Logf("those that came back know after %v", time.Since(begin))
 	hs.grow(alone, "m7")
 	hs.grow(alone, "m8")
 	t.Logf("three again after %v", time.Since(begin))

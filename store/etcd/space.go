@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -36,7 +37,7 @@ func (s *Store) kickSpace() {
 	}
 }
 
-// makeSpace is a pass of the loop that keeps the store under its quota. etcd refuses every write when the quota
+// makeSpace is a pass of the loop that keeps this member under its quota; every member has its own. etcd refuses every write when the quota
 // is reached and goes on refusing until somebody disarms its alarm; reads and the renewal of leases go on.
 func (s *Store) makeSpace(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, spaceBound)
@@ -45,7 +46,7 @@ func (s *Store) makeSpace(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the store's size: %w", err)
 	}
-	alarm, err := s.alarmed(ctx, etcdserverpb.AlarmType_NOSPACE)
+	alarm, err := s.ownAlarm(ctx)
 	if err != nil {
 		return err
 	}
@@ -86,11 +87,40 @@ func (s *Store) disarm(ctx context.Context) error {
 		}
 		return nil
 	}
-	if _, err := s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
-		return fmt.Errorf("disarm the store's alarm: %w", err)
+	if err := s.disarmOf(ctx, s.ID()); err != nil {
+		return err
 	}
 	s.space.told = false
 	s.log.Warn("the store was full and takes writes again", "size", st.DbSize, "quota", s.quota)
+	return nil
+}
+
+// ownAlarm tells whether this member raised the alarm. One of a member that was removed is taken back: nobody else
+// would, and it stops the writes of all.
+func (s *Store) ownAlarm(ctx context.Context) (own bool, err error) {
+	resp, err := s.client.AlarmList(ctx)
+	if err != nil {
+		return false, fmt.Errorf("the store's alarms: %w", err)
+	}
+	for _, a := range resp.Alarms {
+		switch {
+		case a.Alarm != etcdserverpb.AlarmType_NOSPACE:
+		case a.MemberID == s.ID():
+			own = true
+		case !slices.ContainsFunc(s.Known(), func(m Member) bool { return m.EtcdID == a.MemberID }):
+			if err := s.disarmOf(ctx, a.MemberID); err != nil {
+				return own, err
+			}
+		}
+	}
+	return own, nil
+}
+
+func (s *Store) disarmOf(ctx context.Context, etcdID uint64) error {
+	_, err := s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: etcdID, Alarm: etcdserverpb.AlarmType_NOSPACE})
+	if err != nil {
+		return fmt.Errorf("disarm the store's alarm: %w", err)
+	}
 	return nil
 }
 
