@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,19 @@ const (
 	lastPenalty  = 15 * time.Second
 	maxNotes     = 64 // Servers that are remembered.
 )
+
+// Spread orders servers of equal rank for a machine: each machine has another order, so that the load is shared and the
+// loss of a server is shared as well; a machine's order stays when servers come or go.
+func Spread(servers []string, machine string) []string {
+	out := slices.Clone(servers)
+	rank := func(server string) uint64 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(machine + "\x00" + server)) // A hash takes everything.
+		return h.Sum64()
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}
 
 // board remembers which servers failed lately.
 type board struct {

@@ -80,8 +80,8 @@ func (in scanner) next() (line, error) {
 // of its keys and sets them to what it sees now, so a write that is done twice leaves what it would have left once;
 // and where a change has a guard, the first time moves the guard's revision and the second does nothing. Then only
 // the answer is lost, which is told as store-unavailable instead of ErrStale. A server that gave no answer is told to
-// drop the request; should its store do it later all the same, a newer fact is overwritten by an older one, which the
-// machine sees in its watch and writes again.
+// drop the request. Should its store do it later all the same, after a newer write, the older fact stands until the
+// machine says something again or reads anew: so it is with every write whose answer was lost, sent again or not.
 func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Change) (int64, error) {
 	if err := s.mine(by, changes...); err != nil {
 		return 0, err

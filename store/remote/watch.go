@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"time"
@@ -60,7 +61,11 @@ func (w *follower) run(ctx context.Context) error {
 			if what == final || ctx.Err() != nil {
 				return err
 			}
-			w.store.o.Log.Info("a watch goes to another server", "from", addr, "since", w.since, "error", err)
+			level := slog.LevelDebug
+			if worked {
+				level = slog.LevelInfo // Once for each link that broke, not for each server that was tried since.
+			}
+			w.store.o.Log.Log(ctx, level, "the watch of the store goes to another server", "from", addr, "since", w.since, "error", err)
 			if worked {
 				wait = firstPause
 				break // The order may be another one by now.
