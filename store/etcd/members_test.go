@@ -26,6 +26,7 @@ type hosts struct {
 	t     *testing.T
 	dir   string
 	peers *storetest.Peers
+	quota int64
 }
 
 func newHosts(t *testing.T) *hosts {
@@ -47,7 +48,7 @@ type host struct {
 }
 
 func (h *hosts) options(id string) etcd.Options {
-	return etcd.Options{Dir: filepath.Join(h.dir, id), Name: id, Peer: h.peer()}
+	return etcd.Options{Dir: filepath.Join(h.dir, id), Name: id, Peer: h.peer(), Quota: h.quota}
 }
 
 func (h *hosts) open(o etcd.Options) *host {

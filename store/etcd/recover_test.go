@@ -208,3 +208,34 @@ func TestStrangersAreNotServed(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 }
+
+// TestFullOfThree: three members reach their quota, and heal by themselves when people have deleted something.
+func TestFullOfThree(t *testing.T) {
+	hs := newHosts(t)
+	hs.quota = 16 << 20
+	all := hs.group("m0", "m1", "m2")
+	var err error
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		_, err = put(t, all[n%3], fmt.Sprintf("units/u@%d.service", n), strings.Repeat("x", 1<<19))
+	}
+	if reason.From(err).Code != reason.StoreFull {
+		t.Fatalf("after %d writes: %v", n, err)
+	}
+	for i := range n - 1 {
+		if _, err := all[0].Write(t.Context(), ann, store.Delete(fmt.Sprintf("units/u@%d.service", i))); err != nil {
+			t.Fatalf("a deletion: %v", err)
+		}
+	}
+	begin := time.Now()
+	for err = errors.New("full"); err != nil && time.Since(begin) < patience; <-time.After(pauseFull) {
+		_, err = put(t, all[1], "units/a.service", "A")
+	}
+	if err != nil {
+		st, serr := all[0].Status(t.Context())
+		t.Fatalf("it does not heal: %v; %+v, %v", err, st, serr)
+	}
+	t.Logf("full after %d writes, healed %v after space was made", n, time.Since(begin))
+}
+
+const pauseFull = 50 * time.Millisecond

@@ -16,12 +16,12 @@ import (
 
 // When space is made: at a share of the quota, in hundredths, or when etcd raised its alarm.
 const (
-	spaceEvery  = time.Minute
-	spaceBound  = 2 * time.Minute // A defragmentation of a full quota on a slow disk.
-	tightShare  = 75              // From here history is thrown away and the file defragmented.
-	healedShare = 90              // Below this the alarm is disarmed.
-	freeShare   = 25              // Of the file: so much free space is worth a defragmentation.
-	restFactor  = 10              // Making space takes at most a tenth of the time.
+	spaceEvery  = 10 * time.Second // A look costs no write.
+	spaceBound  = 2 * time.Minute  // A defragmentation of a full quota on a slow disk.
+	tightShare  = 75               // From here history is thrown away and the file defragmented.
+	healedShare = 90               // Below this the alarm is disarmed.
+	freeShare   = 25               // Of the file: so much free space is worth a defragmentation.
+	restFactor  = 10               // Making space takes at most a tenth of the time.
 )
 
 // space is what the loop that makes space remembers; only that loop touches it.
@@ -98,17 +98,12 @@ func (s *Store) disarm(ctx context.Context) error {
 // ownAlarm tells whether this member raised the alarm. One of a member that was removed is taken back: nobody else
 // would, and it stops the writes of all.
 func (s *Store) ownAlarm(ctx context.Context) (own bool, err error) {
-	resp, err := s.client.AlarmList(ctx)
-	if err != nil {
-		return false, fmt.Errorf("the store's alarms: %w", err)
-	}
-	for _, a := range resp.Alarms {
+	for _, id := range s.alarms(etcdserverpb.AlarmType_NOSPACE) {
 		switch {
-		case a.Alarm != etcdserverpb.AlarmType_NOSPACE:
-		case a.MemberID == s.ID():
+		case id == s.ID():
 			own = true
-		case !slices.ContainsFunc(s.Known(), func(m Member) bool { return m.EtcdID == a.MemberID }):
-			if err := s.disarmOf(ctx, a.MemberID); err != nil {
+		case !slices.ContainsFunc(s.Known(), func(m Member) bool { return m.EtcdID == id }):
+			if err := s.disarmOf(ctx, id); err != nil {
 				return own, err
 			}
 		}
@@ -124,17 +119,16 @@ func (s *Store) disarmOf(ctx context.Context, etcdID uint64) error {
 	return nil
 }
 
-func (s *Store) alarmed(ctx context.Context, kind etcdserverpb.AlarmType) (bool, error) {
-	resp, err := s.client.AlarmList(ctx)
-	if err != nil {
-		return false, fmt.Errorf("the store's alarms: %w", err)
-	}
-	for _, a := range resp.Alarms {
-		if a.Alarm == kind {
-			return true, nil
+// alarms are the members that raised an alarm. It is what this member has applied: asking by the client would be a
+// write to all of them.
+func (s *Store) alarms(kind etcdserverpb.AlarmType) []uint64 {
+	var out []uint64
+	for _, a := range s.server.Server.Alarms() {
+		if a.GetAlarm() == kind {
+			out = append(out, a.GetMemberID())
 		}
 	}
-	return false, nil
+	return out
 }
 
 // Compact forgets the history up to and including a revision, and returns when the space is free for reuse.
@@ -155,20 +149,10 @@ func (s *Store) Health(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var full, corrupt bool
-	err = s.try(ctx, 1, func(ctx context.Context) (err error) {
-		if full, err = s.alarmed(ctx, etcdserverpb.AlarmType_NOSPACE); err != nil {
-			return err
-		}
-		corrupt, err = s.alarmed(ctx, etcdserverpb.AlarmType_CORRUPT)
-		return err
-	})
 	switch {
-	case err != nil:
-		return err
-	case corrupt:
+	case len(s.alarms(etcdserverpb.AlarmType_CORRUPT)) > 0:
 		return store.Unavailable(errors.New("etcd found its data corrupt"))
-	case full:
+	case len(s.alarms(etcdserverpb.AlarmType_NOSPACE)) > 0:
 		s.kickSpace()
 		return s.fullReason()
 	}
