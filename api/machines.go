@@ -119,6 +119,11 @@ func (a *API) patchMachine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if patch.LocalRole != nil {
+		if err := callerIn(r.Context()).may("say what people at a machine may do", admins); err != nil {
+			return err
+		}
+	}
 	if err := a.administer(r.Context(), map[string]wire.MachinePatch{m.ID: patch}); err != nil {
 		return err
 	}
@@ -186,6 +191,12 @@ func (a *API) adminChange(ctx context.Context, id string, patch wire.MachinePatc
 func patchAdmin(admin *cluster.MachineAdmin, patch wire.MachinePatch) error {
 	if patch.Cordoned != nil {
 		admin.Cordoned = *patch.Cordoned
+	}
+	if r := patch.LocalRole; r != nil {
+		if *r != "" && !slices.Contains(cluster.Roles(), *r) {
+			return badRequest(fmt.Sprintf("%q is not a role: viewer, deployer, operator or admin", *r))
+		}
+		admin.LocalRole = *r
 	}
 	meta := maps.Clone(admin.Metadata)
 	if meta == nil {

@@ -116,7 +116,7 @@ func (c *Client) send(ctx context.Context, q request) (*http.Response, error) {
 		}
 		c.servers.avoid()
 		c.http.CloseIdleConnections()
-		resp, err = c.once(ctx, q) //nolint:bodyclose // The caller's, as said.
+		resp, err = c.once(ctx, q)
 	}
 	return resp, err
 }

@@ -138,7 +138,7 @@ func (d Contexts) Get(name string) (*Context, error) {
 		return nil, err
 	}
 	if !slices.Contains(known, name) {
-		return nil, reason.Because(reason.NoSuchContext, reason.Args{"name": name, "known": strings.Join(known, ", ")})
+		return nil, noContext(name, known)
 	}
 	text, err := d.files().Read(name)
 	if err != nil {
@@ -150,6 +150,10 @@ func (d Contexts) Get(name string) (*Context, error) {
 	}
 	c.Name = name
 	return c, nil
+}
+
+func noContext(name string, known []string) error {
+	return reason.Because(reason.NoSuchContext, reason.Args{"name": name, "known": strings.Join(known, ", ")})
 }
 
 // Put keeps a context under its name, if its certificate, roots and key fit.
@@ -169,10 +173,12 @@ func (d Contexts) Put(c *Context) error {
 
 // Remove forgets a context.
 func (d Contexts) Remove(name string) error {
-	if _, err := d.Get(name); err != nil {
-		if _, known := errors.AsType[*reason.Reason](err); known {
-			return err // A broken one can be removed all the same.
-		}
+	known, err := d.Names()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(known, name) { // A broken one can be removed, too.
+		return noContext(name, known)
 	}
 	if d.Current() == name {
 		if err := os.Remove(d.files().Path(currentFile)); err != nil {

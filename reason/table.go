@@ -296,7 +296,12 @@ func table() []Entry {
 			Code: NotReachable, Scope: ScopeCluster, Cure: Transient, Short: "not reachable", Args: []string{"address", "error"},
 			Doc:      "No Argosy answers at the address.",
 			sentence: say("cannot reach argosy at {address}: {error}"),
-			hint:     say("argosy up starts a one-machine cluster; ARGOSY_HOST=unix:///PATH names another socket"),
+			hint: func(r *Reason) string {
+				if strings.HasPrefix(r.Str("address"), "cluster ") {
+					return "check the network; argosy context show says which servers are asked"
+				}
+				return "argosy up starts a one-machine cluster; ARGOSY_HOST=unix:///PATH names another socket, --context another cluster"
+			},
 		},
 		{
 			Code: NoCluster, Scope: ScopeCluster, Cure: Permanent, Short: "no cluster",

@@ -39,6 +39,9 @@ func (d *Desk) AddUser(ctx context.Context, q wire.UserRequest, by string) (wire
 	}
 	out, changes := wire.UserAnswer{User: u}, []store.Change{store.Put(cluster.UserKey(u.Name), u)}
 	if len(q.PublicKey) > 0 {
+		if len(d.Servers()) == 0 {
+			return wire.UserAnswer{}, reason.Because(reason.NotListening, nil)
+		}
 		c, note, err := d.issue(ctx, order{id: identity.ID{Kind: identity.KindUser, Name: u.Name}, public: q.PublicKey, after: u.Since})
 		if err != nil {
 			return wire.UserAnswer{}, err

@@ -228,6 +228,8 @@ type MachinePatch struct {
 	Cordoned *bool `json:"cordoned,omitempty"`
 	// Metadata sets keys; an empty value hides the machine's own, null takes a person's value back.
 	Metadata map[string]*string `json:"metadata,omitempty"`
+	// LocalRole is what everybody at the machine's socket may do in the cluster; empty: no more than see states. An admin grants it.
+	LocalRole *cluster.Role `json:"local_role,omitempty"`
 }
 
 // Problem is an error of the API: RFC 9457 (application/problem+json) with the reason.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"argosy.dev/argosy/client"
 	"argosy.dev/argosy/cmd/argosy/internal/show"
 	"argosy.dev/argosy/node"
 )
@@ -42,6 +42,8 @@ type app struct {
 	now func() time.Time
 
 	host    string
+	context string          // The name of one.
+	session *client.Session // Of the context in use; nil without.
 	output  string
 	quiet   bool
 	noColor bool
@@ -65,6 +67,7 @@ func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) i
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
+	a.renew(ctx)
 	if err != nil && errors.Is(err, context.Canceled) {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -133,15 +136,18 @@ func terminalSize(w io.Writer) (width, height int, ok bool) {
 	return width, height, true
 }
 
-// hostURL is the cluster that --host or ARGOSY_HOST names.
-func (a *app) hostURL() string {
-	return cmp.Or(a.host, a.env("ARGOSY_HOST"), defaultHost)
-}
-
-// connect gives that cluster.
+// connect gives the cluster that is meant.
 func (a *app) connect() (door, error) {
 	if a.dial != nil {
-		return a.dial(a.hostURL())
+		t, err := a.target()
+		if err != nil {
+			return nil, err
+		}
+		return a.dial(t.host + t.context)
 	}
-	return dialClient(a.hostURL())
+	c, err := a.desk()
+	if err != nil {
+		return nil, err
+	}
+	return remote{c}, nil
 }

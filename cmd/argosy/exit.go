@@ -73,9 +73,17 @@ func codeOf(r *reason.Reason) int {
 		return exitNoUnitToAct
 	case reason.Stale:
 		return exitGuard
-	case reason.NotAllowed:
+	case reason.BadToken:
+		return exitUsage
+	case reason.NotAllowed, reason.TokenUnknown, reason.TokenExpired, reason.TokenUsed, reason.TokenRole,
+		reason.CertificateInvalid, reason.CertificateExpired, reason.CertificateEarly, reason.CertificateRevoked, reason.CertificateRefused,
+		reason.WrongCluster, reason.WrongIdentity, reason.CAUnknown, reason.CAMismatch, reason.IdentityExposed:
 		return exitNotAllowed
-	case reason.StoreUnavailable, reason.NotReachable:
+	case reason.CARotating:
+		return exitGuard
+	case reason.NoSuchContext:
+		return exitUsage
+	case reason.StoreUnavailable, reason.NotReachable, reason.NoServer, reason.NotServer, reason.NoCluster:
 		return exitUnreachable
 	}
 	if isNoRoom(r) {

@@ -80,7 +80,31 @@ A unit that the cluster knows keeps its text: a file that differs is only told, 
   lost           its machine does not answer
 
 argosy why UNIT says why a unit is in its state. docs/states.md has the whole table.`},
+		{Use: "contexts", Short: "Which cluster a verb talks to, and how to reach one from elsewhere", Long: `A verb talks to the first of these that is there:
+
+  --host URL          unix:///PATH or http://HOST:PORT
+  --context NAME      a context of yours: the cluster's servers, its authority, your certificate
+  ARGOSY_HOST         as --host
+  ARGOSY_CONTEXT      as --context
+  the machine's own   ` + defaultHost + `, if this machine has one
+  the current context argosy context use NAME
+
+A context is one file. An admin makes it where there is a server's socket or a context with the role admin:
+
+  server$ argosy user add ada --role deployer --out ada.context
+  laptop$ argosy context add ada.context --name prod
+  laptop$ argosy --context prod start web@{1..3}
+
+or, when the private key is not to leave the laptop:
+
+  laptop$ argosy user key --out ada.key > ada.pub
+  server$ argosy user add ada --role deployer --key ada.pub --out ada.context
+  laptop$ argosy context add ada.context --name prod --key ada.key
+
+Contexts are kept in $XDG_CONFIG_HOME/argosy/contexts (default ~/.config), readable by you alone. Any of the cluster's
+servers will do; when one is away the next is asked. The certificate lives 30 days and is renewed while it is used.`},
 		{Use: "environment", Short: "Environment variables", Long: `  ARGOSY_HOST          the cluster to talk to: unix:///PATH or http://HOST:PORT (--host)
+  ARGOSY_CONTEXT       the cluster to talk to, by the name of a context (--context); argosy help contexts
   ARGOSY_OUTPUT        text, json, jsonl or yaml (-o)
   NO_COLOR             no colours, when set to anything
   CLICOLOR_FORCE       colours also without a terminal, when set to anything but 0
@@ -93,7 +117,7 @@ argosy why UNIT says why a unit is in its state. docs/states.md has the whole ta
 func helpCommand(group string) *cobra.Command {
 	d := doc{
 		use: "help [VERB or TOPIC]", short: "Help about a verb or a topic", long: `
-Shows what a verb does, its flags, examples and exit codes. Topics are exit-codes, units, states and environment.`,
+Shows what a verb does, its flags, examples and exit codes. Topics are exit-codes, units, states, contexts and environment.`,
 		example: "  argosy help start\n  argosy help exit-codes", exits: []int{exitOK, exitUsage},
 	}
 	c := d.command()

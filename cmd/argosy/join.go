@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"argosy.dev/argosy/client"
 	"argosy.dev/argosy/node"
 )
 
@@ -57,9 +56,6 @@ func exactlyOne(what string) cobra.PositionalArgs {
 		return nil
 	}
 }
-
-// desk is the client for calls about who is in the cluster.
-func (a *app) desk() (*client.Client, error) { return client.New(a.hostURL()) }
 
 // group makes a verb that only holds others.
 func group(use, short, long string, sub ...*cobra.Command) *cobra.Command {

@@ -49,7 +49,8 @@ Progress goes to stderr, results go to stdout. Every verb takes -o json, jsonl o
 	root.AddGroup(&cobra.Group{ID: groupRun, Title: "Run units:"}, &cobra.Group{ID: groupSee, Title: "See what is so, and why:"},
 		&cobra.Group{ID: groupFile, Title: "Unit files:"}, &cobra.Group{ID: groupJoin, Title: "Machines and people of the cluster:"}, &cobra.Group{ID: groupNode, Title: "The machine and this program:"})
 	f := root.PersistentFlags()
-	f.StringVar(&a.host, "host", "", "the cluster to talk to: unix:///PATH or http://HOST:PORT (default $ARGOSY_HOST, else "+defaultHost+")")
+	f.StringVar(&a.host, "host", "", "the cluster to talk to: unix:///PATH or http://HOST:PORT (argosy help contexts: what is taken when nothing is said)")
+	f.StringVar(&a.context, "context", "", "the cluster to talk to, by the name of a context (argosy context ls)")
 	f.StringVarP(&a.output, "output", "o", "", "text, json, jsonl or yaml (default $ARGOSY_OUTPUT, else text)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no word about success")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also NO_COLOR; CLICOLOR_FORCE=1 forces them)")
@@ -57,6 +58,7 @@ Progress goes to stderr, results go to stdout. Every verb takes -o json, jsonl o
 	a.addVerbs(root)
 	root.SetHelpCommand(helpCommand(groupNode))
 	setHelp(root)
+	_ = root.RegisterFlagCompletionFunc("context", a.completeContexts)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatText, formatJSON, formatJSONL, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
@@ -66,7 +68,7 @@ func (a *app) addVerbs(root *cobra.Command) {
 		groupRun:  {a.startCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.killCommand()},
 		groupSee:  {a.statusCommand(), a.whyCommand(), a.journalCommand(), a.eventsCommand(), a.listUnitsCommand(), a.listMachinesCommand(), a.listTimersCommand(), a.isActiveCommand(), a.isFailedCommand()},
 		groupFile: {a.submitCommand(), a.loadCommand(), a.unloadCommand(), a.destroyCommand(), a.catCommand(), a.listUnitFilesCommand(), a.verifyCommand()},
-		groupJoin: {a.joinCommand(), a.tokenCommand(), a.userCommand(), a.machineCommand()},
+		groupJoin: {a.joinCommand(), a.tokenCommand(), a.userCommand(), a.contextCommand(), a.machineCommand()},
 		groupNode: {a.upCommand(), a.versionCommand(), a.completionCommand()},
 	} {
 		for _, v := range verbs {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"exits":   exits,
 			"eval":    keep,
 			"running": awaitPlaced,
+			"port":    freePort,
 		},
 	})
 }
@@ -118,6 +120,19 @@ func awaitPlaced(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s was not started", args[0])
+}
+
+// freePort is "port NAME": a loopback port that nobody has, in $NAME.
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: port NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Check(l.Close())
+	ts.Setenv(args[0], port)
 }
 
 // keep is "eval NAME": keeps stdout of the last program in $NAME, without its line end.

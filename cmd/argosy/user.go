@@ -12,7 +12,7 @@ func (a *app) userCommand() *cobra.Command {
 	return group("user VERB", "People who use the cluster from elsewhere, and what they may", `
 A user has a name, a role and a certificate. Roles: viewer sees everything but secrets, deployer changes units, operator
 changes machines, admin lets machines and people in. Who uses a server's unix socket is admin.`,
-		a.userLsCommand(), a.userRmCommand())
+		a.userAddCommand(), a.userLsCommand(), a.userRmCommand(), a.userKeyCommand())
 }
 
 func (a *app) userLsCommand() *cobra.Command {
