@@ -3,6 +3,7 @@ package light
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,8 @@ func own() error {
 		return err
 	}
 	fmt.Println(b.Name(), b.cmd.Process.Pid)
-	select {}
+	_, err = io.Copy(io.Discard, os.Stdin) // Until the test ends, if nobody kills this before.
+	return err
 }
 
 // left lists what is there of a bed: processes, cgroups, loop devices, mounts.
@@ -121,6 +123,8 @@ func TestKilled(t *testing.T) {
 			cmd := exec.Command("/proc/self/exe")
 			cmd.Args = []string{ownerArg}
 			cmd.Stderr = os.Stderr
+			_, err := cmd.StdinPipe()
+			must(t, err)
 			out, err := cmd.StdoutPipe()
 			must(t, err)
 			must(t, cmd.Start())

@@ -235,11 +235,21 @@ func (c *cgroups) freeze(host string, on bool) error {
 
 // remove takes a host's groups away, or with "" those of the whole bed; its processes have been killed.
 func (c *cgroups) remove(host string) error {
+	return removeGroups(c.dirs, c.v2, host, poll)
+}
+
+// removeGroups takes the v2 group last and only after all others: a sweep finds a dead bed by it.
+func removeGroups(dirs []string, v2, host string, try func(func() error) error) error {
 	var errs []error
-	for _, bed := range c.dirs {
-		errs = append(errs, poll(func() error { return removeTree(filepath.Join(bed, host)) }))
+	for _, dir := range dirs {
+		if dir != v2 {
+			errs = append(errs, try(func() error { return removeTree(filepath.Join(dir, host)) }))
+		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return try(func() error { return removeTree(filepath.Join(v2, host)) })
 }
 
 // poll tries until there is no error, for a bounded time.
@@ -273,28 +283,28 @@ func removeTree(dir string) error {
 	return os.Remove(dir)
 }
 
-// sweep removes the empty groups of beds whose holder was killed. What it cannot remove, it leaves.
+// sweep removes the empty groups of beds whose holder was killed. What it cannot remove, the next one tries again.
 func sweep() {
 	list, err := hierarchies()
 	if err != nil {
 		return
 	}
-	var dead []string
 	for _, h := range list {
 		if !h.v2() {
 			continue
 		}
-		dirs, _ := filepath.Glob(filepath.Join(h.own, cgroupPrefix+"*")) // The pattern is well formed.
-		for _, dir := range dirs {
-			if f := lockDead(dir); f != nil {
-				dead = append(dead, filepath.Base(dir))
-				defer func() { _ = f.Close() }() // The lock is held until its groups are gone.
+		beds, _ := filepath.Glob(filepath.Join(h.own, cgroupPrefix+"*")) // The pattern is well formed.
+		for _, v2 := range beds {
+			lock := lockDead(v2)
+			if lock == nil {
+				continue
 			}
-		}
-	}
-	for _, name := range dead {
-		for _, h := range list {
-			_ = removeTree(filepath.Join(h.own, name)) // The next sweep tries again.
+			var dirs []string
+			for _, h := range list {
+				dirs = append(dirs, filepath.Join(h.own, filepath.Base(v2)))
+			}
+			_ = removeGroups(dirs, v2, "", func(f func() error) error { return f() }) // Its processes may not have ended yet.
+			_ = lock.Close()                                                          // Held until here.
 		}
 	}
 }

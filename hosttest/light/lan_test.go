@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -211,11 +212,26 @@ func TestThroughput(t *testing.T) {
 	t.Logf("%d MiB there and back in %v", size>>20, time.Since(began).Round(time.Millisecond))
 }
 
+// knows says whether a host has the other's device for an address in its ARP table.
+func knows(t *testing.T, who *Host, address string, whose *Host) bool {
+	t.Helper()
+	mac := hardware(whose.number)
+	for line := range strings.Lines(who.Run(t, "cat", "/proc/net/arp")) {
+		if f := strings.Fields(line); len(f) > 3 && f[0] == address && f[3] == net.HardwareAddr(mac[:]).String() {
+			return true
+		}
+	}
+	return false
+}
+
 func TestChangeIP(t *testing.T) {
-	b := Hosts(t, 2, Options{})
-	x, y := b.Hosts()[0], b.Hosts()[1]
+	b := Hosts(t, 3, Options{})
+	x, y, z := b.Hosts()[0], b.Hosts()[1], b.Hosts()[2]
 	echo(t, y)
 	old := y.Address()
+	if !reaches(t, z, y, long) || !knows(t, z, old, y) {
+		t.Fatal("z does not know y")
+	}
 	open, err := x.Dial(t.Context(), "tcp4", old+":7")
 	must(t, err)
 	defer open.Close()
@@ -226,13 +242,14 @@ func TestChangeIP(t *testing.T) {
 	if speaks(open, short) {
 		t.Error("the old connection goes on")
 	}
-	if got := x.Run(t, "cat", "/etc/hosts"); got != "10.77.0.1 h1\n10.99.3.4 h2\n127.0.0.1 localhost\n" {
+	if got := x.Run(t, "cat", "/etc/hosts"); got != "10.77.0.1 h1\n10.77.0.3 h3\n10.99.3.4 h2\n127.0.0.1 localhost\n" {
 		t.Errorf("/etc/hosts: %q", got)
 	}
-	// Another host takes the old address over, and those who knew it learn that.
-	echo(t, x)
+	// Another host takes the old address over, and who knew it learns that without asking.
 	must(t, x.ChangeIP(old))
-	if !reaches(t, y, x, long) {
+	eventually(t, "z knows that the address is x's now", func() bool { return knows(t, z, old, x) })
+	echo(t, x)
+	if !reaches(t, y, x, long) || !reaches(t, z, x, long) {
 		t.Error("a taken over address does not answer")
 	}
 	must(t, y.Reboot())

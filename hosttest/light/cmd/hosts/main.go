@@ -36,7 +36,7 @@ const insidePath = "/usr/local/bin/argosy"
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("hosts [exec HOST COMMAND...]", flag.ContinueOnError)
 	n := flags.Int("n", 3, "how many hosts")
-	disk := flags.Int("disk", 256, "size of each host's ext4 in `MiB`; 0 is a tmpfs, which survives a power loss")
+	disk := flags.Int("disk", 1024, "size of each host's ext4 in `MiB`; 0 is a tmpfs, which survives a power loss")
 	memory := flags.Int("memory", 0, "limit of each host's memory in `MiB`; 0 is none")
 	cpus := flags.Float64("cpus", 0, "limit of each host's processors; 0 is none")
 	argosy := flags.String("argosy", "", "the `file` to show as argosy in the hosts; built when it is not given")
