@@ -28,6 +28,11 @@ func (c *Client) Join(ctx context.Context, q wire.JoinRequest) (*wire.Credential
 	return answer[wire.Credentials](ctx, c, request{method: http.MethodPost, path: "/v1/join", body: q})
 }
 
+// RenewLate asks for a certificate in place of one that has ended: chain, PEM. The caller shows no certificate.
+func (c *Client) RenewLate(ctx context.Context, chain []byte) (*wire.Credentials, error) {
+	return answer[wire.Credentials](ctx, c, request{method: http.MethodPost, path: "/v1/renew/late", body: wire.LateRequest{Certificate: chain}})
+}
+
 // Renew asks for new certificates of the machine that calls.
 func (c *Client) Renew(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {
 	return answer[wire.Credentials](ctx, c, request{method: http.MethodPost, path: "/v1/renew", body: q})

@@ -187,6 +187,13 @@ func (k *Keeper) ClientTLS(want Kind, name string) *tls.Config {
 	}
 }
 
+// LateTLS is ClientTLS of any server without the keeper's own certificate, which has ended: only to ask for another one.
+func (k *Keeper) LateTLS() *tls.Config {
+	c := k.ClientTLS(KindServer, "")
+	c.GetClientCertificate = nil
+	return c
+}
+
 // otherCluster says of who cannot prove anything that it claims to be of another cluster, which tells a person more.
 func otherCluster(err error, chain []*x509.Certificate, us ID) error {
 	r, ok := errors.AsType[*reason.Reason](err)

@@ -60,19 +60,27 @@ type serversOnly struct{}
 func (serversOnly) IsRevoked(identity.ID) bool { return false }
 func (serversOnly) RoleOf(string, time.Time) cluster.Role { return "" }
 
-// askRenew asks the first server that answers.
+// askRenew asks the first server that answers. A certificate that has ended is replaced first by one for the same key, which
+// is all that a machine gets that cannot prove any more who it is; with that one it asks for the rest.
 func (l *life) askRenew(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {
-	var last error
-	for _, addr := range l.memory.servers() {
-		c := client.NewTLS(addr, l.keeper.ClientTLS(identity.KindServer, ""))
-		got, err := c.Renew(ctx, q)
-		c.Close()
-		if err == nil {
-			return got, nil
+	if time.Now().After(l.keeper.Leaf().NotAfter) {
+		chain, err := l.files.Read(identity.CertFile)
+		if err != nil {
+			return nil, err
 		}
-		last = err
+		late := client.NewServers("the cluster", l.memory.servers, l.keeper.LateTLS())
+		got, err := late.RenewLate(ctx, chain)
+		late.Close()
+		if err != nil {
+			return nil, err
+		}
+		if err := l.keepFresh(got); err != nil {
+			return nil, err
+		}
 	}
-	return nil, last
+	c := client.NewServers("the cluster", l.memory.servers, l.keeper.ClientTLS(identity.KindServer, ""))
+	defer c.Close()
+	return c.Renew(ctx, q)
 }
 
 // watchServers keeps the list of servers fresh, and ends this life when the machine is to hold a part of the store.

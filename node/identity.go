@@ -170,6 +170,11 @@ func (n *node) renewOnce(ctx context.Context, ask func(context.Context, wire.Ren
 	if err != nil {
 		return err
 	}
+	return n.keepFresh(c)
+}
+
+// keepFresh takes new certificates into use.
+func (n *node) keepFresh(c *wire.Credentials) error {
 	if err := keep(n.files, c); err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ func (a *app) machineSetCommand() *cobra.Command {
 	c := doc{
 		use: "set MACHINE [--local-role=ROLE] [--metadata=k=v,…]", short: "What people at a machine's socket may do; what units may ask for",
 		long: `
---local-role is what everybody who may use the unix socket of a machine that is not a server may do in the cluster: viewer,
-deployer, operator, admin, or none (states only, as at first). A server's socket always is an admin's. It takes an admin.
+--local-role is what everybody who may use the unix socket of a machine that is not a server may do in the cluster:
+viewer, deployer, operator, admin, or none (states only, as at first). A server's socket always is an admin's. It takes
+an admin.
 
 --metadata sets keys over those that the machine was started with; k= hides the machine's own, k takes that back.`,
 		example: `

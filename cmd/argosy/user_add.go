@@ -21,9 +21,10 @@ func (a *app) userAddCommand() *cobra.Command {
 	c := doc{
 		use: "add NAME --role=viewer|deployer|operator|admin [--out=FILE] [--key=PUBLICKEY]", short: "Let a person in, and make the file that the person takes along",
 		long: `
-Makes a user, with a private key and a certificate of 30 days, and writes a context: one file with all that the person's
-laptop needs, the private key included. Hand it over by a safe way; argosy context add FILE keeps it there. With --key the
-certificate is made for a public key of the person's (argosy user key): then nothing in the file is secret.
+Makes a user, with a private key and a certificate of 30 days, and writes a context: one file with all that the
+person's laptop needs, the private key included. Hand it over by a safe way; argosy context add FILE keeps it there.
+With --key the certificate is made for a public key of the person's (argosy user key): then nothing in the file is
+secret.
 
 For a user who is there already it sets the role and makes another context; those of before stay good.
 Nothing is overwritten: a FILE that is there is a mistake.`,
@@ -118,8 +119,8 @@ func (a *app) userKeyCommand() *cobra.Command {
 	c := doc{
 		use: "key --out=FILE", short: "Make a key pair that stays here, and print the public half",
 		long: `
-Writes the private key to FILE, for you alone, and the public key to standard output. Send that to an admin of the cluster:
-argosy user add NAME --role ROLE --key PUBLICKEY makes a context for it.`,
+Writes the private key to FILE, for you alone, and the public key to standard output. Send that to an admin of the
+cluster: argosy user add NAME --role ROLE --key PUBLICKEY makes a context for it.`,
 		example: `
   argosy user key --out ada.key > ada.pub`,
 		exits: []int{exitOK, exitFailed, exitUsage},
