@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -137,7 +138,7 @@ func (l *life) newAgent(view *store.View) *agent.Agent {
 	sockets := agent.ProcSockets("/proc")
 	return agent.New(agent.Config{
 		Machine: l.id, Store: ownWords{l.store, view}, View: view, Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
-		Host: agent.HostFacts(hostID(l.id)), Record: &l.record, Now: time.Now, Log: l.Log,
+		Host: agent.HostFacts(hostID(l.id)), Record: &l.record, Ledger: agent.FileLedger(filepath.Join(l.Data, "orders")), Now: time.Now, Log: l.Log,
 	})
 }
 
