@@ -1,7 +1,7 @@
 // Package store is the meeting place: leader, agents and people never call each other, they write facts here
 // and look again when something changed. It defines the seam (Store), who may write what (Writer), and a
-// View that keeps a cluster.Picture current. Its implementations are store/memory and store/etcd; store/storetest
-// is the conformance suite that both pass.
+// View that keeps a cluster.Picture current. Its implementations are store/memory, store/etcd, and store/remote for
+// machines that hold no store; store/storetest is the conformance suite that all pass.
 package store
 
 import (
@@ -30,7 +30,7 @@ type Store interface {
 	// each revision. The channel is closed when ctx ends or after a Batch with Err (ErrCompacted: read again).
 	Watch(ctx context.Context, prefix string, since int64) <-chan Batch
 	// KeepAlive writes a key of the writer bound to a lease of ttl and renews it until ctx ends; then it lets
-	// the lease go. It returns when the lease is lost (error) or ctx ended (nil).
+	// the lease go. It returns when the lease is lost (error) or ctx ended (nil). See WithRenewed.
 	KeepAlive(ctx context.Context, by Writer, key string, value []byte, ttl time.Duration) error
 	// Lead blocks until the caller is leader, or ctx ends. The term's writer may write the leader's facts
 	// until the term is over; after that its writes fail with ErrStale. An id leads once: Lead ends what an

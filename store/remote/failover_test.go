@@ -140,6 +140,7 @@ func mapsEqual(a, b map[string]string) bool { return fmt.Sprint(a) == fmt.Sprint
 // TestLeaseOutlivesItsServer: the server that granted a lease dies, and the lease is renewed through the other one for
 // longer than its ttl. The times that are told are those before the requests.
 func TestLeaseOutlivesItsServer(t *testing.T) {
+	t.Parallel()
 	backends(t, func(t *testing.T, s storetest.Troubled) {
 		one, _ := serveStore(t, s)
 		two, _ := serveStore(t, s)

@@ -75,8 +75,9 @@ func again(t *testing.T, f func(ctx context.Context) error) {
 // is killed is missed by the others is left to tests with processes of their own.
 func TestServerGoes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for an election of the store")
+		t.Skip("starts three members of a store")
 	}
+	t.Parallel()
 	all := three(t)
 	var addrs []string
 	for i, m := range all {

@@ -8,7 +8,6 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
-	"argosy.dev/argosy/store/etcd"
 	"argosy.dev/argosy/store/memory"
 	"argosy.dev/argosy/store/storetest"
 )
@@ -16,21 +15,6 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		inner := memory.New()
-		t.Cleanup(func() { _ = inner.Close() })
-		return open(t, inner)
-	})
-}
-
-// TestConformanceOverEtcd is the same over a real store.
-func TestConformanceOverEtcd(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a store for each promise")
-	}
-	storetest.Run(t, func(t *testing.T) store.Store {
-		inner, err := etcd.Open(within(t), etcd.Options{Dir: t.TempDir(), Log: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
 		t.Cleanup(func() { _ = inner.Close() })
 		return open(t, inner)
 	})
