@@ -32,7 +32,7 @@ func (k *Keeper) lookAfter(ctx context.Context) error {
 		return err
 	}
 	k.say(func(r *Report) { r.Conditions = conditions(st) })
-	if !st.Majority {
+	if !st.Majority || st.Error != "" {
 		return nil
 	}
 	for _, m := range st.Members {
@@ -92,7 +92,7 @@ func conditions(st etcd.Status) []cluster.Condition {
 			}
 			out = append(out, c)
 		}
-		if st.Majority && m.Started && !m.Answered {
+		if st.Error == "" && m.Started && !m.Answered {
 			out = append(out, cluster.Condition{Kind: "store-member-silent", Reason: reason.Because(reason.NotReachable, reason.Args{
 				"address": m.PeerURL, "error": m.MachineID + " did not answer the roll of the store's members",
 			})})

@@ -222,6 +222,11 @@ func TestFullOfThree(t *testing.T) {
 	if reason.From(err).Code != reason.StoreFull {
 		t.Fatalf("after %d writes: %v", n, err)
 	}
+	st, err := all[2].Status(t.Context())
+	if err != nil || !st.Majority || st.Error == "" || len(st.Members) != 3 || slices.ContainsFunc(st.Members, func(m etcd.MemberStatus) bool { return !m.Reached }) ||
+		!slices.ContainsFunc(st.Members, func(m etcd.MemberStatus) bool { return slices.Contains(m.Alarms, "NOSPACE") }) {
+		t.Errorf("status of a full store: %+v, %v", st, err)
+	}
 	for i := range n - 1 {
 		if _, err := all[0].Write(t.Context(), ann, store.Delete(fmt.Sprintf("units/u@%d.service", i))); err != nil {
 			t.Fatalf("a deletion: %v", err)

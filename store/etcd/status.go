@@ -17,8 +17,8 @@ import (
 // Status is how the store does, as this member sees it.
 type Status struct {
 	Cluster  string // The store's own id; a restore makes a new one.
-	Majority bool   // A majority answered: writes are taken.
-	Error    string // Why not.
+	Majority bool   // A majority answers.
+	Error    string // Why the members could not be asked: no majority, or a full store.
 	Leader   uint64 // The member that leads the members; 0: none.
 	Members  []MemberStatus
 }
@@ -28,7 +28,8 @@ type MemberStatus struct {
 	Member
 	Self     bool
 	Leads    bool          // It leads the members.
-	Answered bool          // It answered within the time.
+	Reached  bool          // It is there.
+	Answered bool          // It answered within the time, and so takes part.
 	Took     time.Duration // From the question to its answer: through the leader, the disks, and this member.
 	Term     uint64        // Of raft.
 	Revision int64
@@ -42,7 +43,8 @@ type MemberStatus struct {
 	Errors   []string
 }
 
-// Status asks every member how it does. Without a majority it tells what this member alone knows, and why.
+// Status asks every member how it does. Without a majority, or when the store is full, it tells what this member alone
+// knows, and why.
 func (s *Store) Status(ctx context.Context) (Status, error) {
 	if s.ctx.Err() != nil {
 		return Status{}, s.away()
@@ -64,7 +66,11 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		out.Error = err.Error()
 		answers[s.ID()] = s.self(ctx)
 	}
-	out.Majority = out.Error == ""
+	out.Majority = out.Error == "" || s.majority(ctx)
+	var there map[uint64]bool
+	if len(answers) < started {
+		there = s.Reachable(ctx)
+	}
 	var commit uint64
 	for _, a := range answers {
 		commit = max(commit, a.Commit)
@@ -76,7 +82,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	for _, m := range s.Known() { // After the answers: this member knows now what the others knew then.
 		a, ok := answers[m.EtcdID]
 		st := MemberStatus{
-			Member: m, Self: m.EtcdID == s.ID(), Leads: m.EtcdID == out.Leader, Answered: ok, Took: took[m.EtcdID],
+			Member: m, Self: m.EtcdID == s.ID(), Leads: m.EtcdID == out.Leader, Reached: ok || there[m.EtcdID], Answered: ok, Took: took[m.EtcdID],
 			Alarms: alarms[m.EtcdID],
 		}
 		if ok {
@@ -86,6 +92,13 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		out.Members = append(out.Members, st)
 	}
 	return out, nil
+}
+
+// majority asks for a majority without a write.
+func (s *Store) majority(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	return s.server.Server.LinearizableReadNotify(ctx) == nil
 }
 
 // known is the member list as this member knows it, which needs no majority; sorted by id.
