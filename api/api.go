@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/kv"
 	"argosy.dev/argosy/loop"
 	"argosy.dev/argosy/plan"
 	"argosy.dev/argosy/runtime"
@@ -43,6 +44,8 @@ type Config struct {
 	Guard Guard
 	// Machines serves /v1/store/, by which machines reach the store; it gets the machine's id by remote.WithMachine. Nil: it is not served.
 	Machines http.Handler
+	// UserKeys serves the users' configuration with etcd's API; it gets its callers by kv.WithCaller. Nil: it is not served.
+	UserKeys http.Handler
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -103,6 +106,11 @@ func New(c Config) *API {
 	}
 	if c.Machines != nil {
 		a.mux.HandleFunc(remote.Path, a.serveStore)
+	}
+	if c.UserKeys != nil {
+		for _, path := range kv.Paths() {
+			a.mux.HandleFunc(path, a.serveUserKeys)
+		}
 	}
 	a.mux.Handle("/", a.handler(route{path: "/", rule: anyone, handle: (*API).noRoute}))
 	a.openapi = openAPI(a.routes)

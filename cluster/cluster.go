@@ -240,6 +240,30 @@ type Revoked struct {
 // Settings are the cluster's own. Writer: a person, through api.
 type Settings struct {
 	Servers int `json:"servers,omitempty"` // How many machines are to hold the store: 1, 3 or 5; 0: as many as there are, up to 5.
+	// ConfigWrite says which machines' localhost may write the users' configuration (package kv); empty: all.
+	ConfigWrite ConfigWrite `json:"config_write,omitempty"`
+}
+
+// ConfigWrite names the machines whose programs may write the users' configuration through localhost; all may read it.
+type ConfigWrite string
+
+// Who may write. Users with a certificate and the role deployer may in any case.
+const (
+	WriteAll     ConfigWrite = "all"     // Programs on every machine.
+	WriteServers ConfigWrite = "servers" // Programs on servers.
+	WriteNone    ConfigWrite = "none"    // No program on a machine.
+)
+
+// Lets tells whether programs on a machine may write. What this version does not know lets nobody.
+func (w ConfigWrite) Lets(server bool) bool {
+	switch w {
+	case "", WriteAll:
+		return true
+	case WriteServers:
+		return server
+	case WriteNone:
+	}
+	return false
 }
 
 // Answer is the one state of a unit that every screen shows: the agent's word where it has spoken about the

@@ -3,7 +3,11 @@ package kv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
@@ -88,4 +92,26 @@ func refusal(code codes.Code, err error) error {
 
 func notServed(what, instead string) error {
 	return refusal(codes.PermissionDenied, reason.Because(reason.NotAllowed, reason.Args{"what": what, "who": "a user of the configuration", "cure": instead}))
+}
+
+// Refuse answers a call over HTTP/2 that does not get as far as the server, in gRPC's own form (its "Trailers-Only").
+func Refuse(w http.ResponseWriter, err error) {
+	s := status.Convert(refusal(codes.PermissionDenied, err))
+	h := w.Header()
+	h.Set("Content-Type", "application/grpc")
+	h.Set("Grpc-Status", strconv.Itoa(int(s.Code())))
+	h.Set("Grpc-Message", percent(s.Message()))
+}
+
+// percent writes a message as gRPC wants it in a header: all but printable ASCII, and the percent sign, as %XX.
+func percent(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c >= ' ' && c <= '~' && c != '%' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }

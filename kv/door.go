@@ -26,18 +26,26 @@ const (
 // Listen opens a machine's door. Everybody on the machine may come in, so it has to be a loopback address. Another program
 // that listens there is EADDRINUSE of bind(2).
 func Listen(ctx context.Context, address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
+	if err := CheckAddress(address); err != nil {
 		return nil, err
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, reason.Because(reason.NotAllowed, reason.Args{
-			"what": "open the configuration to a network without TLS at " + address, "who": "this machine",
-			"cure": "use a loopback address; from other hosts, etcdctl reaches a server's --listen address with a user's certificate",
-		})
 	}
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", address)
+}
+
+// CheckAddress refuses an address that is not HOST:PORT with a loopback host.
+func CheckAddress(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return reason.Because(reason.NotAllowed, reason.Args{
+			"what": "open the configuration to a network without TLS at " + address, "who": "a machine",
+			"cure": "use a loopback address; from other hosts, etcdctl reaches a server's --listen address with a user's certificate",
+		})
+	}
+	return nil
 }
 
 // Serve takes calls of local programs until ctx ends.

@@ -49,6 +49,7 @@ func (l *life) asAgent(ctx context.Context) error {
 	l.begin(ctx, "agent", func(ctx context.Context) error { return l.work(ctx, kept) })
 	l.begin(ctx, "follow", func(ctx context.Context) error { own.Loop().Run(ctx); return nil })
 	l.begin(ctx, "servers", l.watchServers)
+	l.forwardConfig(ctx, nil, l.memory.servers)
 	l.begin(ctx, "certificate", func(ctx context.Context) error { l.renew(ctx, l.askRenew); return nil })
 	l.open(ctx, api.NewForward(own, l.memory.servers, l.keeper.ClientTLS(identity.KindServer, ""), l.Log), own)
 	return l.wait(ctx)
@@ -57,7 +58,7 @@ func (l *life) asAgent(ctx context.Context) error {
 // serversOnly lets nobody in by name: a server's certificate is enough, and nobody else has business here.
 type serversOnly struct{}
 
-func (serversOnly) IsRevoked(identity.ID) bool { return false }
+func (serversOnly) IsRevoked(identity.ID) bool            { return false }
 func (serversOnly) RoleOf(string, time.Time) cluster.Role { return "" }
 
 // askRenew asks the first server that answers. A certificate that has ended is replaced first by one for the same key, which

@@ -41,11 +41,14 @@ type Config struct {
 	Listen string
 	// PeerListen is HOST:PORT for the traffic between servers' stores; empty: Listen's host and the port after Listen's.
 	PeerListen string
-	Name       string            // Of the machine; default: the host name.
-	Metadata   map[string]string // For MachineMetadata=.
-	Capacity   unit.Resources    // Overrides what is measured, each where it is not 0.
-	Runtime    string            // auto, native or systemd.
-	Init       []string          // How to start the native runtime's init process; default: this binary.
+	// ConfigListen is the loopback HOST:PORT where programs on this machine reach the users' configuration by etcd's API
+	// (package kv); empty or ConfigOff: nowhere.
+	ConfigListen string
+	Name         string            // Of the machine; default: the host name.
+	Metadata     map[string]string // For MachineMetadata=.
+	Capacity     unit.Resources    // Overrides what is measured, each where it is not 0.
+	Runtime      string            // auto, native or systemd.
+	Init         []string          // How to start the native runtime's init process; default: this binary.
 	// StopUnits ends every unit, and the init process, when ctx ends. Without it they outlive us.
 	StopUnits bool
 	Version   string
@@ -77,6 +80,7 @@ type node struct {
 	network  net.Listener // Nil: the machine listens on the socket only.
 	inside   *api.Gate    // Behind the socket,
 	outside  *api.Gate    // and behind the network's listener.
+	config   *api.Gate    // Behind the door to the users' configuration.
 	closers  []closer     // Closed in reverse order.
 	wasReady bool
 	// initialCluster is how this machine is to join the members of the store; empty: it is not, or has.
@@ -90,7 +94,7 @@ type closer struct {
 
 // open opens every part, and closes what was opened when one fails.
 func open(ctx context.Context, c Config) (n *node, err error) {
-	n = &node{Config: c, inside: api.NewGate(), outside: api.NewGate()}
+	n = &node{Config: c, inside: api.NewGate(), outside: api.NewGate(), config: api.NewGate()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())

@@ -53,6 +53,7 @@ func (n *node) run(ctx context.Context) error {
 			return api.Serve(ctx, tls.NewListener(n.network, n.keeper.ServerTLS()), n.outside, n.Log)
 		})
 	}
+	start("configuration", n.openConfig)
 	err := n.live(ctx)
 	for errors.Is(err, errChange) {
 		n.Log.Info("this machine changes what it is", "why", err)

@@ -108,10 +108,15 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	if err := l.describe(true); err != nil {
 		return err
 	}
+	config, err := l.configServer(s)
+	if err != nil {
+		return err
+	}
+	l.forwardConfig(ctx, config, l.otherServers)
 	parts := remote.NewParts(l.Log)
 	door := api.New(api.Config{
 		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
-		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log),
+		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log), UserKeys: config.Handler(),
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})
 	l.begin(ctx, "store", func(ctx context.Context) error {

@@ -12,7 +12,7 @@ func runNode(ctx context.Context, u upConfig) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	return node.Run(life, node.Config{
-		Data: u.data, Socket: u.socket, Listen: u.listen, PeerListen: u.peerListen, Name: u.name, Metadata: u.metadata, Capacity: u.capacity, Runtime: u.runtime,
+		Data: u.data, Socket: u.socket, Listen: u.listen, PeerListen: u.peerListen, ConfigListen: u.configListen, Name: u.name, Metadata: u.metadata, Capacity: u.capacity, Runtime: u.runtime,
 		StopUnits: u.stopUnits, Version: version, Log: u.log, Ready: u.ready,
 	})
 }

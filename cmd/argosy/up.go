@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"argosy.dev/argosy/cmd/argosy/internal/show"
+	"argosy.dev/argosy/kv"
+	"argosy.dev/argosy/node"
 	"argosy.dev/argosy/unit"
 )
 
@@ -20,6 +22,7 @@ import (
 type upConfig struct {
 	data, socket, name string
 	listen, peerListen string // HOST:PORT.
+	configListen       string // HOST:PORT, or off.
 	metadata           map[string]string
 	capacity           unit.Resources
 	runtime            string
@@ -71,6 +74,7 @@ func machineFlags(c *cobra.Command, u *upConfig) *machineWords {
 	f.StringVar(&u.socket, "socket", strings.TrimPrefix(defaultHost, "unix://"), "unix socket of the API")
 	f.StringVar(&u.listen, "listen", "", "HOST:PORT of the API for the other machines, over mutual TLS (default: as the last time; at first none)")
 	f.StringVar(&u.peerListen, "etcd-listen", "", "HOST:PORT for the traffic between servers' stores (default: --listen with the next port)")
+	f.StringVar(&u.configListen, "config-listen", kv.DefaultListen, "loopback HOST:PORT of etcd's API for the users' configuration, or off")
 	f.StringVar(&u.name, "name", "", "name of the machine (default: the host's name)")
 	f.StringVar(&w.metadata, "metadata", "", "what MachineMetadata= may ask for: zone=a,disk=ssd")
 	f.StringVar(&w.capacity, "capacity", "", "what to count on instead of what is measured: memory=512M,cpu=1.5,disk=10G")
@@ -93,6 +97,11 @@ func (a *app) prepareUp(u *upConfig, w *machineWords) error {
 	for flag, at := range map[string]string{"listen": u.listen, "etcd-listen": u.peerListen} {
 		if _, _, err := net.SplitHostPort(at); at != "" && err != nil {
 			return usagef("write it as --"+flag+" 10.0.0.1:7443", "--%s %s: %v", flag, at, err)
+		}
+	}
+	if u.configListen != node.ConfigOff {
+		if err := kv.CheckAddress(u.configListen); err != nil {
+			return usagef("write it as --config-listen "+kv.DefaultListen+", or as --config-listen "+node.ConfigOff, "--config-listen: %v", err)
 		}
 	}
 	if !slices.Contains([]string{"auto", "native", "systemd"}, u.runtime) {
