@@ -88,8 +88,8 @@ func possible(o Options) error {
 	if os.Getuid() != 0 {
 		return errors.New("hosts need root")
 	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		return fmt.Errorf("hosts need a network device: %w", err)
+	if !exists("/dev/net/tun") && !exists("/sys/class/misc/tun") {
+		return errors.New("hosts need a kernel with tun devices, and there is no /dev/net/tun")
 	}
 	if o.DiskMiB > 0 {
 		if _, err := exec.LookPath("mke2fs"); err != nil {

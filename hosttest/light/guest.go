@@ -121,7 +121,8 @@ func (h *holder) plugIn(g *guest) error {
 	return nil
 }
 
-// powerOff takes the host's power: its cable first, so that nobody hears it die, then its disk, then its processes.
+// powerOff takes the host's power: its cable first, so that nobody hears it die, then its disk, while its processes
+// stand still, then those.
 func (h *holder) powerOff(g *guest) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,6 +134,7 @@ func (h *holder) powerOff(g *guest) error {
 
 func (h *holder) cutPower(g *guest) error {
 	h.lan.unplug(g.spec.Number)
+	_ = h.cgroups.freeze(g.spec.Name, true) // No process sees its disk go; if one cannot be stopped, it does.
 	errs := []error{g.disk.cutPower(), h.cgroups.kill(g.spec.Name)}
 	if g.status != nil {
 		if err := syscall.Kill(g.pid, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -80,6 +80,9 @@ func (h *holder) prepare() error {
 	if err := unix.Mount("tmpfs", work, "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount %s: %w", work, err)
 	}
+	if err := makeTunNode(); err != nil {
+		return err
+	}
 	if err := os.WriteFile(namesFile, []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
 		return err
 	}

@@ -132,8 +132,11 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestMemoryLimit(t *testing.T) {
-	h := Hosts(t, 1, Options{MemoryMiB: 64}).Hosts()[0]
+func TestLimits(t *testing.T) {
+	h := Hosts(t, 1, Options{MemoryMiB: 64, CPUs: 0.5}).Hosts()[0]
+	if got, _, _ := h.Exec(t.Context(), "sh", "-c", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null"); !strings.HasPrefix(got, "50000") {
+		t.Errorf("half a processor is %q", got)
+	}
 	if out, errs, code := h.Exec(t.Context(), "sh", "-c", "head -c 300000000 /dev/zero | tail -c 300000000 | wc -c"); strings.TrimSpace(out) == "300000000" {
 		t.Errorf("300 MB in a host of 64 MiB: %s, exit %d %s", out, code, errs)
 	}

@@ -41,12 +41,28 @@ func hardware(number int) [6]byte {
 // numberOf is the host that a MAC address belongs to.
 func numberOf(mac []byte) int { return int(binary.BigEndian.Uint16(mac[4:6])) }
 
+// tunNode is the holder's own /dev/net/tun: in a container the machine's may be missing.
+const tunNode = work + "/tun"
+
+// Numbers of /dev/net/tun (Documentation/networking/tuntap.rst).
+const (
+	tunMajor = 10
+	tunMinor = 200
+)
+
+func makeTunNode() error {
+	if err := unix.Mknod(tunNode, unix.S_IFCHR|0o600, int(unix.Mkdev(tunMajor, tunMinor))); err != nil {
+		return fmt.Errorf("make %s: %w", tunNode, err)
+	}
+	return nil
+}
+
 // newNIC makes the network device of a host, in the network that the calling thread is in. What the host sends is
 // read from the file, a frame each time, after a virtio-net header; what is written to it the host receives.
 func newNIC(number int, address netip.Addr) (*os.File, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(tunNode, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+		return nil, fmt.Errorf("open the kernel's tun device: %w", err)
 	}
 	if err := setUpNIC(fd, number, address); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))

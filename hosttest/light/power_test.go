@@ -1,7 +1,9 @@
 package light
 
 import (
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -40,6 +42,29 @@ func TestPowerLoss(t *testing.T) {
 	if _, _, code := b.Hosts()[1].Exec(t.Context(), "true"); code != 0 {
 		t.Error("another host is disturbed")
 	}
+}
+
+// What a program has said to be on the disk is there, wherever the power loss came.
+func TestAcknowledgedWritesOutlastPowerLoss(t *testing.T) {
+	h := Hosts(t, 1, Options{DiskMiB: 64}).Hosts()[0]
+	const writer = `mkdir -p /var/w; cd /var/w; sync / /var /var/w; i=$1; while :; do i=$((i+1)); echo $i >$i && sync $i . && echo $i; done`
+	done := 0
+	for round := range 5 {
+		p, err := h.Start("sh", "-c", writer, "sh", strconv.Itoa(done))
+		must(t, err)
+		eventually(t, "it writes", func() bool { return strings.Count(p.Output(), "\n") >= 10 })
+		must(t, h.Kill())
+		<-p.Done()
+		said := strings.Fields(p.Output())
+		done += len(said)
+		must(t, h.On())
+		for _, n := range said {
+			if got, _, _ := h.Exec(t.Context(), "cat", "/var/w/"+n); got != n+"\n" {
+				t.Errorf("round %d: write %s was acknowledged and is %q", round, n, got)
+			}
+		}
+	}
+	t.Logf("%d acknowledged writes in 5 power losses", done)
 }
 
 // A tmpfs loses processes only; that is what Options says.
@@ -123,4 +148,23 @@ func TestNoPower(t *testing.T) {
 	if got := h.Run(t, "cat", "/etc/hosts"); got != "10.1.1.1 h1\n127.0.0.1 localhost\n" {
 		t.Errorf("%q", got)
 	}
+}
+
+// A host whose PID 1 is gone is as one that hangs: it has power, answers nobody, and is killed and started again.
+func TestPID1Dies(t *testing.T) {
+	b := Hosts(t, 1, Options{DiskMiB: 32})
+	h := b.Hosts()[0]
+	all, err := Find()
+	must(t, err)
+	for _, f := range all {
+		if f.Bed == b.Name() {
+			must(t, syscall.Kill(f.PID, syscall.SIGKILL))
+		}
+	}
+	eventually(t, "it does not answer", func() bool {
+		_, _, code := h.Exec(t.Context(), "true")
+		return code == -1
+	})
+	must(t, h.Reboot())
+	h.Run(t, "true")
 }
