@@ -280,6 +280,9 @@ func TestGrowAndShrink(t *testing.T) {
 		t.Errorf("defragment another: %d, %v", size, err)
 	}
 	retry(t, "take the lead back", all[0].TakeLead)
+	if term := st.Members[0].Term; term != 2 {
+		t.Errorf("growing moved the lead: term %d", term)
+	}
 	begin = time.Now()
 	for _, i := range []int{0, 0} { // The one that leads hands the lead over first.
 		mu.Lock()
@@ -367,10 +370,36 @@ func TestReplaceKilled(t *testing.T) {
 	}
 }
 
+// idle counts what is written while nobody writes: the two rolls that ask for it, and nothing else.
+func idle(t *testing.T, h *host) {
+	t.Helper()
+	applied := func() uint64 {
+		st, err := h.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var most uint64
+		for _, m := range st.Members {
+			most = max(most, m.Applied)
+		}
+		return most
+	}
+	begin := time.Now()
+	before := applied()
+	<-time.After(3 * time.Second)
+	written := applied() - before
+	t.Logf("%d entries in %v without work", written, time.Since(begin))
+	if written > 2*4 {
+		t.Error("members that have nothing to do write")
+	}
+}
+
 // TestAddressFollows: a voter comes back on another address and tells the others itself.
 func TestAddressFollows(t *testing.T) {
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
+	named(t, all[0], 3)
+	idle(t, all[0])
 	moved := leads(t, all)
 	if err := moved.Close(); err != nil {
 		t.Fatal(err)
