@@ -177,6 +177,7 @@ func (w *writers) check(t *testing.T, each ...*host) {
 
 // TestGrowFromAlone: a lone member that listened on nothing gets an address, then two more members.
 func TestGrowFromAlone(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	a := hs.options("aaaa")
 	alone := open(t, etcd.Options{Dir: a.Dir})
@@ -248,6 +249,7 @@ func leads(t *testing.T, all []*host) *host {
 
 // TestGrowAndShrink grows 1 to 3 to 5 and shrinks to 3 again while others write.
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := []*host{hs.open(hs.options("m0"))}
 	var mu sync.Mutex
@@ -333,6 +335,7 @@ func (h *hosts) learnsRemoved(gone *host) {
 
 // TestReplaceKilled: a member is killed, another takes its place, and the dead one finds out when it comes back.
 func TestReplaceKilled(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
 	var mu sync.Mutex
@@ -396,6 +399,7 @@ func idle(t *testing.T, h *host) {
 
 // TestAddressFollows: a voter comes back on another address and tells the others itself.
 func TestAddressFollows(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
 	named(t, all[0], 3)
@@ -430,6 +434,7 @@ func TestAddressFollows(t *testing.T) {
 
 // TestConformanceOfThree runs the suite on a follower among three members, which starts anew for each test.
 func TestConformanceOfThree(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
 	t.Logf("handed over after %v", retry(t, "hand over", all[0].Transfer))

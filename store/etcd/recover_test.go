@@ -20,6 +20,7 @@ import (
 
 // TestForceNew destroys two of three; the third goes on alone with every key, and grows again.
 func TestForceNew(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
 	w := write(t, func() []*host { return all })
@@ -134,6 +135,7 @@ func TestSnapshot(t *testing.T) {
 
 // TestColdStart: all members were off. Each waits for the others and takes part meanwhile; nothing is lost.
 func TestColdStart(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	all := hs.group("m0", "m1", "m2")
 	named(t, all[0], 3)
@@ -211,6 +213,7 @@ func TestStrangersAreNotServed(t *testing.T) {
 
 // TestFullOfThree: three members reach their quota, and heal by themselves when people have deleted something.
 func TestFullOfThree(t *testing.T) {
+	t.Parallel()
 	hs := newHosts(t)
 	hs.quota = 16 << 20
 	all := hs.group("m0", "m1", "m2")

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -21,6 +22,7 @@ import (
 // authority.
 type Peers struct {
 	dir  string
+	net  string // The first three parts of the addresses: another one for each test, as they run side by side.
 	ca   *x509.Certificate
 	key  *ecdsa.PrivateKey
 	mu   sync.Mutex
@@ -33,7 +35,8 @@ type Peer struct{ Address, CertFile, KeyFile, CAFile string }
 // NewPeers makes an authority.
 func NewPeers(t *testing.T) *Peers {
 	t.Helper()
-	p := &Peers{dir: t.TempDir(), next: 1}
+	h := sha256.Sum256([]byte(t.Name()))
+	p := &Peers{dir: t.TempDir(), net: fmt.Sprintf("127.%d.%d", 1+h[0]%254, h[1]), next: 1}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -63,13 +66,13 @@ func (p *Peers) file(t *testing.T, name, kind string, der []byte) string {
 	return path
 }
 
-// New gives the next address: 127.0.0.2 and upwards, each with a port of its own.
+// New gives the next loopback address, with a port of its own.
 func (p *Peers) New(t *testing.T) Peer {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next++
-	ip := fmt.Sprintf("127.0.0.%d", p.next)
+	ip := fmt.Sprintf("%s.%d", p.net, p.next)
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", ip+":0")
 	if err != nil {
