@@ -26,6 +26,7 @@ type class struct {
 	matched   []*glob // Globs in use that match the members' names.
 	ports     []portUse
 	spread    []*spreadCount // Beside demand.Spread; nil for "machine".
+	zones     *spreadCount   // By zoneKey: may be one of spread.
 	shape     bool           // Its shape was offered to the shapes.
 
 	members int
@@ -199,6 +200,7 @@ func (p *Planner) newClass(u *Unit, key string, own int) *class {
 			c.spread = append(c.spread, c.service.spreadOn(k))
 		}
 	}
+	c.zones = c.service.spreadOn(zoneKey)
 	p.classes[key] = c
 	return c
 }

@@ -48,7 +48,7 @@ func (p *Planner) Explain(name string) Explanation {
 	s := m.slot
 	at := slices.Index(p.slots.on[s], i)
 	p.unmark(i, s) // As if it were to be placed now.
-	score := p.score(m.class, s, &m.class.need)
+	score := p.score(s, &m.class.need)
 	e := p.explainClass(m.class, i)
 	p.mark(i, s)
 	on := p.slots.on[s]

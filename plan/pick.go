@@ -16,12 +16,8 @@ type sample struct {
 	list  []candidate
 	fits  int32 // How many were found.
 	uses  int
-	last  int // Index of the one chosen last; its score is stale.
-}
-
-type candidate struct {
-	slot  int32
-	score float64
+	last  int // Index of the one chosen last; what is known of it is stale.
+	zones []zone
 }
 
 // scratch is memory that is used again.
@@ -106,7 +102,7 @@ func (p *Planner) chooseAgain(team []*class, need *amounts) (int32, float64, int
 	}
 	m.uses++
 	if s := m.list[m.last].slot; p.mayFit(c, s) {
-		m.list[m.last].score = p.score(c, s, need)
+		m.list[m.last] = p.candidate(c, s, need)
 	} else {
 		m.list[m.last] = m.list[len(m.list)-1]
 		m.list = m.list[:len(m.list)-1]
@@ -114,24 +110,13 @@ func (p *Planner) chooseAgain(team []*class, need *amounts) (int32, float64, int
 	if len(m.list) == 0 {
 		return p.gather(team, need, nil)
 	}
-	return m.best()
-}
-
-func (m *sample) best() (int32, float64, int32) {
-	best := 0
-	for i := range m.list {
-		if m.list[i].score > m.list[best].score {
-			best = i
-		}
-	}
-	m.last = best
-	return m.list[best].slot, m.list[best].score, m.fits
+	return p.best(c)
 }
 
 // gather walks the machines from a random place until it has seen enough that may take the team, and gives the best.
 func (p *Planner) gather(team []*class, need *amounts, within []slotSet) (int32, float64, int32) {
 	m := &p.sample
-	m.class, m.list, m.uses = nil, m.list[:0], 1
+	m.class, m.list, m.uses, m.zones = nil, m.list[:0], 1, m.zones[:0]
 	words := (len(p.slots.spec) + 63) >> 6
 	if words == 0 {
 		return -1, 0, 0
@@ -148,7 +133,7 @@ func (p *Planner) gather(team []*class, need *amounts, within []slotSet) (int32,
 		return -1, 0, 0
 	}
 	m.class, m.fits = team[0], int32(len(m.list))
-	return m.best()
+	return p.best(team[0])
 }
 
 func (p *Planner) gatherWord(team []*class, need *amounts, within []slotSet, i int) {
@@ -163,7 +148,7 @@ func (p *Planner) gatherWord(team []*class, need *amounts, within []slotSet, i i
 	for ; w != 0; w &= w - 1 {
 		s := int32(i<<6 + bits.TrailingZeros64(w))
 		if p.slots.fits(s, need) {
-			p.sample.list = append(p.sample.list, candidate{s, p.score(team[0], s, need)})
+			p.sample.list = append(p.sample.list, p.candidate(team[0], s, need))
 		}
 	}
 	if all && len(p.sample.list) == before {

@@ -142,14 +142,18 @@ func (p *Planner) unmark(i, s int32) {
 }
 
 func (p *Planner) countSpread(i, s, delta int32) {
-	for _, c := range p.members[i].class.spread {
-		if c == nil {
-			continue
+	c := p.members[i].class
+	for _, n := range c.spread {
+		if n != nil && n != c.zones {
+			n.add(p.slots.spec[s].Metadata[n.key], delta)
 		}
-		v := p.slots.spec[s].Metadata[c.key]
-		if c.units[v] += delta; c.units[v] == 0 {
-			delete(c.units, v)
-		}
+	}
+	c.zones.add(p.slots.spec[s].Metadata[zoneKey], delta)
+}
+
+func (c *spreadCount) add(value string, delta int32) {
+	if c.units[value] += delta; c.units[value] == 0 {
+		delete(c.units, value)
 	}
 }
 

@@ -101,19 +101,19 @@ func (f *shapes) frag(c, m float64) float64 {
 	return free
 }
 
-// score says how good a slot is for a class: the larger the better.
-func (p *Planner) score(c *class, s int32, need *amounts) float64 {
+// score says how well the room of a slot suits a class: the larger the better. A unit that asks for nothing takes no room,
+// and suits everywhere alike.
+func (p *Planner) score(s int32, need *amounts) float64 {
 	f, t := &p.shapes, &p.slots
+	if *need == (amounts{}) {
+		return 0
+	}
 	fc, fm := float64(t.free[cpu][s]), float64(t.free[memory][s])
 	if t.fragAt[s] != f.version {
 		t.frag[s], t.fragAt[s] = f.frag(fc, fm), f.version
 	}
 	fc, fm = fc-float64(need[cpu]), fm-float64(need[memory])
-	v := t.frag[s] - f.frag(fc, fm) - leftoverWeight*(fc*f.wCPU+fm*f.wMem)
-	if c.service.on.total > 0 {
-		v -= peerWeight * float64(c.service.on.get(s))
-	}
-	return v
+	return t.frag[s] - f.frag(fc, fm) - leftoverWeight*(fc*f.wCPU+fm*f.wMem)
 }
 
 // want keeps the sum of what is wanted, and offers the shape of a class when its first unit comes.
