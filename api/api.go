@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -46,8 +47,14 @@ type Config struct {
 	Machines http.Handler
 	// UserKeys serves the users' configuration with etcd's API; it gets its callers by kv.WithCaller. Nil: it is not served.
 	UserKeys http.Handler
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Audit keeps who did what; nil: nothing is kept.
+	Audit Audit
+	// ToServer is the TLS setting for a call of the server with this id; nil: no other server is asked.
+	ToServer func(id string) *tls.Config
+	// ToMachine is the TLS setting for a call of the machine with this id; nil: no other machine is called.
+	ToMachine func(id string) *tls.Config
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Journal gives the log lines of a unit: the part of runtime.Runtime that the API needs.
@@ -82,7 +89,9 @@ type API struct {
 	metrics *metrics
 	openapi []byte
 	demands demands
-	mute    atomic.Bool // That events cannot be written was said.
+	// refusals bound what goes to the audit log.
+	refusals refusals
+	mute     atomic.Bool // That events cannot be written was said.
 }
 
 // New makes the API. It starts nothing: run Loop, and Serve on a listener.

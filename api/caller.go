@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/reason"
+	"argosy.dev/argosy/wire"
 )
 
 // rule says who may make a call. Every route has one; a test fails for a route without.
@@ -43,6 +45,8 @@ type caller struct {
 	kind callerKind
 	name string // Of the user at the socket, the user, or the machine's id.
 	role cluster.Role
+	// behalf is who uses a machine to call, as the machine says: for the record, it gives no rights.
+	behalf string
 }
 
 // String names a caller in logs and records.
@@ -53,9 +57,20 @@ func (c caller) String() string {
 	case callerLocal, callerUser:
 		return c.name
 	case callerMachine, callerServer:
+		if c.behalf != "" {
+			return c.behalf + " on " + c.machine()
+		}
 		return c.machine()
 	}
 	return string(c.kind) + " " + c.name
+}
+
+// plain is a caller by its certificate alone.
+func (c caller) plain() string {
+	if c.kind == callerUser {
+		return "user " + c.name
+	}
+	return c.machine()
 }
 
 func (c caller) machine() string { return "machine " + cluster.ShortID(c.name) }
@@ -79,19 +94,30 @@ func (a *API) callerOf(r *http.Request) (caller, error) {
 	if err != nil {
 		return caller{}, reason.Because(reason.NotAllowed, reason.Args{"what": "call this cluster", "who": "a certificate that names nobody (" + err.Error() + ")"})
 	}
-	if a.Guard == nil || a.Guard.IsRevoked(id) {
-		return caller{}, reason.Because(reason.CertificateRevoked, reason.Args{"who": string(id.Kind) + " " + id.Name})
-	}
 	c := caller{kind: callerKind(id.Kind), name: id.Name}
-	switch c.kind {
+	if a.Guard == nil || a.Guard.IsRevoked(id) {
+		return c, reason.Because(reason.CertificateRevoked, reason.Args{"who": c.plain()})
+	}
+	switch c.kind { //nolint:exhaustive // The others come without a certificate.
 	case callerUser:
 		c.role = a.Guard.RoleOf(id.Name, identity.IssuedAt(r.TLS.PeerCertificates[0]))
 	case callerServer:
 		c.role = cluster.Admin // It holds the store and the cluster's key anyway.
 	case callerMachine:
 		c.role = a.localRole(id.Name)
+		c.behalf = forwarded(r.Header.Get(wire.ForHeader))
 	}
 	return c, nil
+}
+
+var personName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_. -]*$`)
+
+// forwarded is the name that a machine gives of who uses it; empty when it is none.
+func forwarded(name string) string {
+	if len(name) > maxForwardedFor || !personName.MatchString(name) {
+		return ""
+	}
+	return name
 }
 
 // localRole is what people on a machine may do through it; a person grants it (cluster.MachineAdmin).

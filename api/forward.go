@@ -21,6 +21,16 @@ type Forward struct {
 	Local   http.Handler    // Knows this machine's part only.
 	Servers func() []string // host:port, in the order in which they are asked.
 	proxy   *httputil.ReverseProxy
+	plain   http.RoundTripper
+	upgrade http.RoundTripper // For connections that are taken over.
+}
+
+// RoundTrip makes a call over the connection that suits it.
+func (f *Forward) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Upgrade") != "" {
+		return f.upgrade.RoundTrip(r)
+	}
+	return f.plain.RoundTrip(r)
 }
 
 // forwardDial bounds how long one server is waited for before the next is asked.
@@ -30,16 +40,18 @@ const forwardDial = 2 * time.Second
 func NewForward(local http.Handler, servers func() []string, conf *tls.Config, log *slog.Logger) *Forward {
 	f := &Forward{Local: local, Servers: servers}
 	dialer := &net.Dialer{Timeout: forwardDial}
-	transport := &http.Transport{
+	f.upgrade = upgradeTransport(conf, func(ctx context.Context, d *net.Dialer, network string) (net.Conn, error) { return f.dial(ctx, d, network) })
+	f.plain = &http.Transport{
 		TLSClientConfig: conf, TLSHandshakeTimeout: forwardDial, IdleConnTimeout: idleTimeout, DisableCompression: true,
 		ForceAttemptHTTP2: true, // What the identity's settings offer.
 		DialContext:       func(ctx context.Context, network, _ string) (net.Conn, error) { return f.dial(ctx, dialer, network) },
 	}
 	f.proxy = &httputil.ReverseProxy{
-		Transport: transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Transport: f, FlushInterval: -1, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "https", "argosy.server" // Whoever it is: dial chooses.
 			r.Out.Host = r.In.Host
+			r.Out.Header.Set(wire.ForHeader, peerOf(r.In.Context()).who)
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {

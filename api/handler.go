@@ -61,6 +61,7 @@ func (l *limits) stream(who string) (func(), error) {
 type recorder struct {
 	http.ResponseWriter
 	status int
+	note   *noted // For the audit log.
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -90,16 +91,26 @@ func (a *API) handler(rt route) http.Handler {
 			fail = writeFleetError
 			w.Header().Set("Server", fleetServer)
 		}
+		r, w.note = withNote(r)
 		r, err := a.admit(rt, r)
 		if err == nil {
 			err = a.serve(rt, w, r)
 		}
 		if err != nil && w.status == 0 && r.Context().Err() == nil {
+			letGo(w, err)
 			fail(w, err)
 		}
 		a.metrics.request(rt, w.status, time.Since(begun))
 		a.logRequest(rt, r, w.status, time.Since(begun), err)
+		a.record(rt, r, w.note, w.status, err)
 	})
+}
+
+// letGo ends the connection of a caller who is revoked, after the answer.
+func letGo(w http.ResponseWriter, err error) {
+	if r, ok := errors.AsType[*reason.Reason](err); ok && r.Code == reason.CertificateRevoked {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {

@@ -15,10 +15,11 @@ var storeRoute = route{path: remote.Path, summary: "reach the store", rule: them
 func (a *API) serveStore(w http.ResponseWriter, r *http.Request) {
 	r, err := a.admit(storeRoute, r)
 	if err != nil {
-		writeProblem(w, err)
+		letGo(w, err)
+		a.record(storeRoute, r, &noted{}, writeProblem(w, err), err)
 		return
 	}
 	r, end := a.whileAllowed(storeRoute, r)
 	defer end()
-	a.Machines.ServeHTTP(w, r.WithContext(remote.WithMachine(r.Context(), callerIn(r.Context()).name)))
+	a.Machines.ServeHTTP(w, r.WithContext(remote.WithMachine(r.Context(), callerIn(r.Context()).name))) //nolint:contextcheck // It is the request's own.
 }

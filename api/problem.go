@@ -50,7 +50,7 @@ func statusOf(code reason.Code) int {
 		return http.StatusUnprocessableEntity
 	case reason.NoSuchUnit, reason.NoSuchMachine, reason.NoSuchUser:
 		return http.StatusNotFound
-	case reason.Stale, reason.NotListening, reason.MachineCloned, reason.NameInUse, reason.CARotating:
+	case reason.Stale, reason.NotRunning, reason.NotListening, reason.MachineCloned, reason.NameInUse, reason.CARotating:
 		return http.StatusConflict
 	case reason.TooLarge:
 		return http.StatusRequestEntityTooLarge
@@ -119,6 +119,9 @@ func writeProblem(w http.ResponseWriter, err error) int {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
+	if r, ok := w.(*recorder); ok && r.note != nil {
+		r.note.told(v)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

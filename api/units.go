@@ -35,6 +35,7 @@ func readBody(r *http.Request, v any) error {
 	if err != nil {
 		return badRequest("the body is not what this call takes: " + err.Error())
 	}
+	heard(r.Context(), v)
 	return nil
 }
 

@@ -33,6 +33,7 @@ type Keeper struct {
 	revoked func(ID) bool
 	now     func() time.Time
 	held    atomic.Pointer[held]
+	report  atomic.Pointer[func(id ID, from net.Addr, why *reason.Reason)]
 }
 
 // held is one generation of what a keeper holds; it is not changed once made.
@@ -131,10 +132,30 @@ func protocols() []string { return []string{"h2", "http/1.1"} }
 func (k *Keeper) ServerTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: protocols(), SessionTicketsDisabled: true, ClientAuth: tls.VerifyClientCertIfGiven,
-		GetCertificate:     func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.held.Load().cert, nil },
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.held.Load().server, nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.held.Load().cert, nil },
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			conf, report := k.held.Load().server, k.report.Load()
+			if report == nil {
+				return conf, nil
+			}
+			conf = conf.Clone()
+			verify := conf.VerifyConnection
+			conf.VerifyConnection = func(s tls.ConnectionState) error {
+				err := verify(s)
+				if r, ok := errors.AsType[*reason.Reason](err); ok {
+					id, _ := FromCertificate(s.PeerCertificates[0])
+					(*report)(id, h.Conn.RemoteAddr(), r)
+				}
+				return err
+			}
+			return conf, nil
+		},
 	}
 }
+
+// Report has f called for every caller whose certificate comes from a root of ours and who is refused all the same:
+// revoked, or of another cluster. f must not wait.
+func (k *Keeper) Report(f func(id ID, from net.Addr, why *reason.Reason)) { k.report.Store(&f) }
 
 // serverTLS is the setting of one generation. It never looks at the name that the client asks for.
 func (k *Keeper) serverTLS(h *held) *tls.Config {

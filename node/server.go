@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"argosy.dev/argosy/api"
+	"argosy.dev/argosy/audit"
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/identity"
 	"argosy.dev/argosy/leader"
 	"argosy.dev/argosy/member"
+	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
 	"argosy.dev/argosy/store/etcd"
 	"argosy.dev/argosy/store/remote"
@@ -113,12 +116,19 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 		return err
 	}
 	l.forwardConfig(ctx, config, l.otherServers)
+	records, err := audit.Open(filepath.Join(l.Data, "audit"), audit.Options{}, l.Log)
+	if err != nil {
+		return err
+	}
+	defer l.closeAudit(records)
 	parts := remote.NewParts(l.Log)
 	door := api.New(api.Config{
 		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
 		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log), UserKeys: config.Handler(),
+		Audit: records, ToServer: l.toServer,
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})
+	l.keeper.Report(func(id identity.ID, from net.Addr, why *reason.Reason) { door.Refused(id, from.String(), why) })
 	l.begin(ctx, "store", func(ctx context.Context) error {
 		select {
 		case <-s.Done():

@@ -94,5 +94,8 @@ type RevokeRequest struct {
 	Why string `json:"why,omitempty"`
 }
 
+// ForHeader of a request names who uses the machine that calls, for the record.
+const ForHeader = "Argosy-For"
+
 // LocalHeader of a request, when it is set, asks a machine for what it knows itself, without any server.
 const LocalHeader = "Argosy-Local"

@@ -15,7 +15,7 @@ var floors = [][]string{
 	{"store/memory", "store/etcd", "store/remote"},
 	{"runtime"},
 	{"runtime/native", "runtime/systemd", "runtime/fake"},
-	{"agent", "leader", "member", "history", "trust", "kv"},
+	{"shell", "agent", "leader", "member", "history", "audit", "trust", "kv"},
 	{"client", "api"},
 	{"node"},
 	{"cmd/argosy"},
