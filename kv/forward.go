@@ -17,7 +17,6 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -204,13 +203,14 @@ const (
 
 // classOf knows the calls; what it does not know counts as a write.
 func classOf(method string, req *frame) class {
+	if blocks(method) {
+		return blocking
+	}
 	switch method {
 	case pb.KV_Range_FullMethodName, pb.Lease_LeaseTimeToLive_FullMethodName, pb.Lease_LeaseLeases_FullMethodName,
 		pb.Cluster_MemberList_FullMethodName, pb.Maintenance_Status_FullMethodName, pb.Auth_AuthStatus_FullMethodName,
 		v3electionpb.Election_Leader_FullMethodName, grpc_health_v1.Health_Check_FullMethodName:
 		return reading
-	case v3lockpb.Lock_Lock_FullMethodName, v3electionpb.Election_Campaign_FullMethodName:
-		return blocking
 	case pb.KV_Txn_FullMethodName:
 		var txn pb.TxnRequest
 		if proto.Unmarshal(req.bytes, &txn) == nil {
@@ -412,12 +412,16 @@ func outgoing(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, out)
 }
 
-// untouched tells the refusals after which nothing was done: of a server without a vote, without a leader, or whose parts
-// are about to open (503 of its listener).
+// untouched tells the refusals after which nothing was done: of a server without a vote, without a leader, that is behind
+// (etcd calls that too many requests), or whose parts are about to open (503 of its listener).
 func untouched(err error) bool {
 	s := status.Convert(err)
-	return s.Message() == rpctypes.ErrorDesc(rpctypes.ErrGRPCNotSupportedForLearner) || s.Message() == rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) ||
-		s.Code() == codes.Unavailable && strings.Contains(s.Message(), "503 (Service Unavailable)")
+	for _, one := range []error{rpctypes.ErrGRPCNotSupportedForLearner, rpctypes.ErrGRPCNoLeader, rpctypes.ErrGRPCRequestTooManyRequests} {
+		if s.Message() == rpctypes.ErrorDesc(one) {
+			return true
+		}
+	}
+	return s.Code() == codes.Unavailable && strings.Contains(s.Message(), "503 (Service Unavailable)")
 }
 
 // elsewhere tells the errors of a server, or of the way to it, that another one need not have.

@@ -57,13 +57,15 @@ type Server struct {
 	pipes map[within]*bufconn.Listener
 	locks *clientv3.Client
 	slots chan struct{} // One for each write under way.
+	eras  eras
+	stop  chan struct{}
 	own   sync.WaitGroup
 }
 
 // NewServer makes a server and starts it: this process reaches it at once, others through Handler.
 func NewServer(o Options) (*Server, error) {
 	s := &Server{
-		o: o, etcd: o.Etcd, slots: make(chan struct{}, writeSlots),
+		o: o, etcd: o.Etcd, slots: make(chan struct{}, writeSlots), stop: make(chan struct{}),
 		pipes: map[within]*bufconn.Listener{fromDoor: bufconn.Listen(pipeBytes), fromLocks: bufconn.Listen(pipeBytes)},
 	}
 	s.grpc = grpc.NewServer(
@@ -78,6 +80,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.register()
+	s.own.Go(s.countEras)
 	for at, l := range s.pipes {
 		s.own.Go(func() { _ = s.grpc.Serve(pipe{l, at}) }) // It ends with Close.
 	}
@@ -101,6 +104,7 @@ func (s *Server) register() {
 
 // Close ends all calls and returns when none is under way.
 func (s *Server) Close() {
+	close(s.stop)
 	_ = s.locks.Close() // Its calls end with it; what they say no longer matters.
 	s.grpc.Stop()
 	s.own.Wait()
@@ -173,6 +177,11 @@ func changing(method string) bool {
 	return false
 }
 
+// blocks tells the calls that wait for other clients, however long.
+func blocks(method string) bool {
+	return method == v3lockpb.Lock_Lock_FullMethodName || method == v3electionpb.Election_Campaign_FullMethodName
+}
+
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	defer s.caught(info.FullMethod, &err)
 	if info.FullMethod != grpc_health_v1.Health_Check_FullMethodName {
@@ -185,7 +194,15 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !blocks(info.FullMethod) {
+		defer context.AfterFunc(s.eras.now(), func() { cancel(errNewLeader) })()
+	}
 	resp, err = handle(ctx, req)
+	if err != nil && errors.Is(context.Cause(ctx), errNewLeader) {
+		return nil, rpctypes.ErrGRPCTimeoutDueToLeaderFail
+	}
 	return resp, known(info.FullMethod, err)
 }
 
