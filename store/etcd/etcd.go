@@ -60,6 +60,10 @@ const (
 	readyBound = 10 * time.Second
 )
 
+// ErrJoin says that the machine could not join with Options.Join: the members have changed since that was written, or
+// none of them answers. Nothing is broken: look at the machine's record again and try anew.
+var ErrJoin = errors.New("the members of the store could not be joined")
+
 // Store is a store.Store. Make it with Open.
 type Store struct {
 	server *embed.Etcd
@@ -80,7 +84,8 @@ type Store struct {
 
 // Open starts the member and returns when it takes requests; one of several members that waits for the others also
 // returns after a while, and its requests end with store-unavailable until they are there. A data directory that
-// another process uses, or that etcd finds corrupt, is an error that says so; ErrRemoved: a member no more.
+// another process uses, or that etcd finds corrupt, is an error that says so; ErrRemoved: a member no more; ErrJoin: not
+// yet one.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Quota == 0 {
 		o.Quota = DefaultQuota
@@ -97,7 +102,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	failed := make(chan error, 1)
+	joins := o.joins()
 	server, err := start(ctx, o, failed)
+	if err != nil && joins && !errors.Is(err, ErrRemoved) {
+		err = fmt.Errorf("%w: %w", ErrJoin, err)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the store in %s: %w", o.Dir, err), lock.Close())
 	}

@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -209,6 +210,34 @@ func TestStrangersAreNotServed(t *testing.T) {
 		t.Errorf("without TLS: %s", resp.Status)
 		_ = resp.Body.Close()
 	}
+}
+
+// TestJoinIsTriedAgain: what a machine was told to join with is out of date; with what is right it joins.
+func TestJoinIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	hs := newHosts(t)
+	a, o := hs.open(hs.options("m0")), hs.options("m1")
+	join, err := a.AddLearner(t.Context(), "m1", o.Peer.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Log = slog.New(slog.DiscardHandler)
+	for what, wrong := range map[string]string{
+		"one that is gone":  join + ",m9=" + hs.peer().URL(),
+		"another address":   "m0=" + hs.peer().URL() + ",m1=" + o.Peer.URL(),
+		"not the one added": "m0=" + a.opts.Peer.URL() + ",m1=" + hs.peer().URL(),
+	} {
+		o.Join = wrong
+		if s, err := etcd.Open(t.Context(), o); !errors.Is(err, etcd.ErrJoin) {
+			t.Errorf("%s: %v", what, err)
+			if s != nil {
+				_ = s.Close()
+			}
+		}
+	}
+	o.Join = join
+	n := hs.open(o)
+	retry(t, "promote", func(ctx context.Context) error { return a.Promote(ctx, n.ID()) })
 }
 
 // TestFullOfThree: three members reach their quota, and heal by themselves when people have deleted something.

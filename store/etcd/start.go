@@ -189,6 +189,11 @@ func config(o Options, failed chan<- error) (*embed.Config, error) {
 	return cfg, nil
 }
 
+// joins tells whether the member is to join others, and has not done so before.
+func (o Options) joins() bool {
+	return o.Join != "" && !wal.Exist(filepath.Join(o.Dir, "etcd", "member", "wal"))
+}
+
 // addresses says where the member listens, what it is called by the others, and whom it begins with.
 func addresses(cfg *embed.Config, o Options) error {
 	at, err := url.Parse(o.Peer.URL())
@@ -211,7 +216,7 @@ func addresses(cfg *embed.Config, o Options) error {
 	}
 	cfg.InitialCluster = cfg.Name + "=" + at.String()
 	cfg.InitialClusterToken = rand.Text() // No two clusters have an id in common.
-	if o.Join != "" && !wal.Exist(filepath.Join(cfg.Dir, "member", "wal")) {
+	if o.joins() {
 		cfg.InitialCluster, cfg.ClusterState = o.Join, embed.ClusterStateFlagExisting
 	}
 	return nil
