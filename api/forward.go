@@ -40,7 +40,9 @@ const forwardDial = 2 * time.Second
 func NewForward(local http.Handler, servers func() []string, conf *tls.Config, log *slog.Logger) *Forward {
 	f := &Forward{Local: local, Servers: servers}
 	dialer := &net.Dialer{Timeout: forwardDial}
-	f.upgrade = upgradeTransport(conf, func(ctx context.Context, d *net.Dialer, network string) (net.Conn, error) { return f.dial(ctx, d, network) })
+	f.upgrade = upgradeTransport(conf, func(ctx context.Context, d *net.Dialer, network string) (net.Conn, error) {
+		return f.dial(ctx, d, network)
+	})
 	f.plain = &http.Transport{
 		TLSClientConfig: conf, TLSHandshakeTimeout: forwardDial, IdleConnTimeout: idleTimeout, DisableCompression: true,
 		ForceAttemptHTTP2: true, // What the identity's settings offer.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -125,7 +126,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	door := api.New(api.Config{
 		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
 		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log), UserKeys: config.Handler(),
-		Audit: records, ToServer: l.toServer,
+		Audit: records, ToServer: l.toServer, ToMachine: l.toMachine,
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})
 	l.keeper.Report(func(id identity.ID, from net.Addr, why *reason.Reason) { door.Refused(id, from.String(), why) })
@@ -161,6 +162,9 @@ func (l *life) open(ctx context.Context, inside, outside http.Handler) {
 	l.inside.Open(ctx, inside)
 	l.outside.Open(ctx, outside)
 }
+
+// toMachine is the TLS setting for a call of another machine's API.
+func (l *life) toMachine(id string) *tls.Config { return l.keeper.ClientTLS(identity.KindMachine, id) }
 
 // leaderName is the name of the machine that leads.
 func (l *life) leaderName() string {

@@ -24,6 +24,7 @@ const (
 	NameInvalid         Code = "name-invalid"
 	NoSuchUnit          Code = "no-such-unit"
 	TemplateOnly        Code = "template-only"
+	NotRunning          Code = "not-running"
 	TooLarge            Code = "too-large"
 	Stale               Code = "stale"
 	NoSuchMachine       Code = "no-such-machine"
@@ -99,6 +100,9 @@ const (
 	RuntimeDown         Code = "runtime-down"
 	MachineLost         Code = "machine-lost"
 	MassStop            Code = "mass-stop-refused"
+	Fencing             Code = "fencing"
+	NoLease             Code = "no-lease"
+	ManyLost            Code = "many-machines-lost"
 	Stopping            Code = "stopping"
 	StoppedByUser       Code = "stopped-by-user"
 	NotStarted          Code = "not-started"
@@ -249,6 +253,11 @@ func table() []Entry {
 			hint: func(r *Reason) string {
 				return "name an instance, such as " + strings.Replace(r.Str("unit"), "@.", "@1.", 1)
 			},
+		},
+		{
+			Code: NotRunning, Scope: ScopeUnit, Cure: Transient, Short: "not running", Args: []string{"unit", "state"},
+			Doc:      "What was asked for needs a running process of the unit, and there is none.",
+			sentence: say("{unit} has no running process: it is {state}"), hint: say("argosy why {unit} tells why; argosy ssh MACHINE needs no unit"),
 		},
 		{
 			Code: TooLarge, Scope: ScopeUnit, Cure: Permanent, Short: "too large", Args: []string{"what", "need", "have"},
@@ -652,6 +661,24 @@ func table() []Entry {
 			Doc:      "The store no longer places more than a fifth (and at least 3) of the machine's running units there, and nobody asked for it. That looks like an odd read, not like a wish: they keep running.",
 			sentence: say("{units} of {running} running units are no longer placed here and nobody asked for that: they keep running"),
 			hint:     say("argosy stop UNIT or argosy destroy UNIT for those that are to go; argosy start UNIT for those that are to stay"),
+		},
+		{
+			Code: Fencing, Scope: ScopeMachine, Cure: Transient, Short: "waiting for its last machine", Args: []string{"unit", "machine"},
+			Doc:      "Exclusive=yes: its last machine may still run it. It is started elsewhere when that machine says that it has stopped it, or when its keeper must have stopped it.",
+			sentence: say("{machine} may still run {unit}, which runs on one machine at a time"),
+			hint:     say("it is started elsewhere by itself in less than a minute"),
+		},
+		{
+			Code: NoLease, Scope: ScopeMachine, Cure: Transient, Short: "no live lease", Args: []string{"unit"},
+			Doc:      "Exclusive=yes: the machine has to hold a live lease, and the store to say that the unit is still placed here, before it is started.",
+			sentence: say("{unit} runs on one machine at a time and waits for the store to confirm that it is this one"),
+			hint:     say("it is started by itself when this machine reaches the servers"),
+		},
+		{
+			Code: ManyLost, Scope: ScopeCluster, Cure: Transient, Short: "too many machines lost", Args: []string{"lost", "machines"},
+			Doc:      "More than half of the machines, and at least three, were lost within a minute. That looks like a cut network, not like dead machines: nothing is moved until they come back.",
+			sentence: say("{lost} of {machines} machines were lost within a minute: nothing is moved until they are back"),
+			hint:     say("look at the network between the machines; argosy machine rm MACHINE for those that are dead for good"),
 		},
 
 		{
