@@ -91,6 +91,7 @@ type API struct {
 	demands demands
 	// refusals bound what goes to the audit log.
 	refusals refusals
+	rights   rights
 	mute     atomic.Bool // That events cannot be written was said.
 }
 
@@ -140,7 +141,10 @@ func (a *API) Loop() loop.Loop {
 // Pass takes in what changed in the view: for the simulator and tests; Loop repeats it.
 // A history that cannot be written holds nobody up: it is said once, and tried again with the next pass.
 func (a *API) Pass(context.Context) error {
-	a.hub.pass(a.History.See)
+	a.hub.pass(func(p *cluster.Picture, touched map[cluster.Touched]struct{}, all bool) {
+		a.History.See(p, touched, all)
+		a.rights.see(touched, all)
+	})
 	err := a.History.Flush()
 	if bad := err != nil; bad != a.mute.Swap(bad) {
 		if bad {

@@ -234,27 +234,3 @@ func (a *API) admit(rt route, r *http.Request) (*http.Request, error) {
 	ctx := context.WithValue(context.WithValue(r.Context(), callerKey{}, c), peerKey{}, &p)
 	return r.WithContext(ctx), err
 }
-
-// recheck is how often an open stream is asked again whether its caller may still see it.
-const recheck = 2 * time.Second
-
-// whileAllowed ends a stream's request when its caller may not see it any more. The returned function has to be called.
-func (a *API) whileAllowed(rt route, r *http.Request) (*http.Request, func()) {
-	ctx, cancel := context.WithCancel(r.Context())
-	go func() {
-		t := time.NewTicker(recheck)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			if _, err := a.admit(rt, r); err != nil {
-				cancel()
-				return
-			}
-		}
-	}()
-	return r.WithContext(ctx), cancel
-}
