@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
@@ -64,6 +65,10 @@ func (a *Agent) load(ctx context.Context, s *slot) (changed bool, err error) {
 	if s.unloaded && s.refused.Cure() == reason.Permanent && s.refusedFor == s.wanted.Revision {
 		return false, nil // Refused once and nobody has changed the wish since.
 	}
+	if s.exclusive() && a.fencer() == nil {
+		s.unloaded, s.refusedFor = true, s.wanted.Revision
+		return false, a.refuse(s, "load", noKeeper(a.Runtime.Name()))
+	}
 	warnings, err := a.Runtime.Load(ctx, s.unit)
 	if err != nil {
 		s.unloaded, s.refusedFor = true, s.wanted.Revision
@@ -86,7 +91,7 @@ func (a *Agent) read(s *slot) bool {
 		s.refused, s.unloaded, s.unit = reason.From(err), true, nil
 		return false
 	}
-	s.unit = u
+	s.unit = fence.Bound(u)
 	if s.warnings == nil && len(u.Warnings) > 0 && !s.stored {
 		s.warnings = u.Warnings
 	}
@@ -121,6 +126,11 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 	a.recognize(s)
 	fresh := s.evidence == nil // The runtime did not have it before this pass.
 	defer func() { s.known = true }()
+	if s.exclusive() {
+		if ok, err := a.admit(ctx, s, now); err != nil || !ok && s.want() == cluster.Launched {
+			return err
+		}
+	}
 	if s.want() != cluster.Launched {
 		return a.toRest(ctx, s, now)
 	}

@@ -15,10 +15,12 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/loop"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/store"
@@ -47,8 +49,13 @@ type Config struct {
 	// Ledger, when set, tells the next agent which orders were under way: without it an order may be done twice when this
 	// agent dies before it is told, and the unit has crashed since.
 	Ledger Ledger
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Part is the prefix under which this machine may read its own placements from the store itself, for exclusive units;
+	// default: cluster.PlacementsPrefix and its id.
+	Part string
+	Now  func() time.Time
+	// BootClock is CLOCK_BOOTTIME, for exclusive units; default: none of them gets leave to run.
+	BootClock func() time.Duration
+	Log       *slog.Logger
 }
 
 // Agent is one machine's agent. Pass is called by one goroutine at a time.
@@ -65,6 +72,9 @@ type Agent struct {
 	braked    int  // Units that the brake held back in the last pass, for the condition and for logging once.
 	running   int
 	recordOut bool // The machine's record has to be written.
+
+	held  *fence.Keeper // What the keeper of exclusive units holds; nil: not asked in this pass.
+	lease int64         // The machine's epoch, as the keeper told it last.
 }
 
 // New makes an agent. It does nothing until Pass or Run is called.
@@ -77,6 +87,12 @@ func New(c Config) *Agent {
 	}
 	if c.Sockets == nil {
 		c.Sockets = noSockets
+	}
+	if c.Part == "" {
+		c.Part = cluster.PlacementsPrefix + c.Machine + "/"
+	}
+	if c.BootClock == nil {
+		c.BootClock = func() time.Duration { return math.MaxInt64 }
 	}
 	a := &Agent{Config: c, slots: map[string]*slot{}, kick: make(chan struct{}, 1), recordOut: c.Record != nil}
 	a.readLedger()

@@ -36,6 +36,8 @@ func (a *Agent) brake() {
 // has committed it to another machine. That the leader merely places it nowhere is no cause.
 func (s *slot) caused() bool {
 	switch {
+	case s.exclusive(): // It may be about to run elsewhere, where it waits until it is stopped here.
+		return true
 	case s.wanted != nil:
 		return s.wanted.Desired == "inactive" || s.elsewhere
 	default:

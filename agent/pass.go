@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
 )
@@ -21,11 +22,13 @@ func (a *Agent) Pass(ctx context.Context) error {
 	default:
 		return nil
 	}
+	a.ownKeeper()
 	looked := a.look()
 	now := a.Now()
 	if !a.takeKicked() && looked == onlyOwnWords && !a.again && !a.isDue(now) {
 		return nil // The store echoes our own statuses.
 	}
+	a.held = nil
 	errs := []error{a.list(ctx, now)}
 	if errs[0] == nil {
 		errs = append(errs, a.act(ctx, now))
@@ -35,6 +38,13 @@ func (a *Agent) Pass(ctx context.Context) error {
 	err := errors.Join(errs...)
 	a.again = err != nil
 	return err
+}
+
+// ownKeeper is the design without a keeper outside of the agent: one of the simulator's planted bugs.
+func (a *Agent) ownKeeper() {
+	if r, ok := a.Runtime.(interface{ Keep() }); ok && !fence.Outside() {
+		r.Keep()
+	}
 }
 
 // looked is what a look at the view found.

@@ -186,8 +186,11 @@ func (a *Agent) status(s *slot, out judge.Output, now time.Time) cluster.Status 
 		For: s.revision(), Done: s.done, Desired: s.desired, Tries: out.Tries, Load: "not-found", Active: "inactive", Sub: "dead",
 		Warnings: s.warnings,
 	}
+	if s.exclusive() {
+		st.Lease = a.lease
+	}
 	if !s.placed {
-		st.Epoch = s.status.Epoch
+		st.Epoch, st.Lease = s.status.Epoch, s.status.Lease
 	}
 	if s.wanted != nil { // These are written before they are done: see wrote.
 		o := s.wanted.Orders
@@ -225,7 +228,7 @@ func evidenceWords(st *cluster.Status, e *cluster.Evidence) {
 
 // major is a transition: people wait for it, so it is written at once.
 func major(a, b cluster.Status) bool {
-	return a.State != b.State || a.Final != b.Final || a.For != b.For || a.Done != b.Done || a.Desired != b.Desired || a.Epoch != b.Epoch ||
+	return a.State != b.State || a.Final != b.Final || a.For != b.For || a.Done != b.Done || a.Desired != b.Desired || a.Epoch != b.Epoch || a.Lease != b.Lease ||
 		code(a.Reason) != code(b.Reason) || len(a.LogTail) == 0 && len(b.LogTail) > 0 || a.Hash != b.Hash || !a.Next.Equal(b.Next)
 }
 

@@ -97,6 +97,7 @@ type Status struct {
 	Unit    string         `json:"unit"`
 	Machine string         `json:"machine"`
 	Epoch   int64          `json:"epoch,omitempty"`
+	Lease   int64          `json:"lease,omitempty"` // Of an exclusive unit: the machine's epoch in which this claims it.
 	State   State          `json:"state"`
 	Reason  *reason.Reason `json:"reason,omitempty"`
 	Since   time.Time      `json:"since"` // When State began.
@@ -170,10 +171,31 @@ func (m Machine) Allocatable() unit.Resources {
 	}
 }
 
+// Sign is a machine's sign of life, as it lies under its lease. Writer: that machine.
+type Sign struct {
+	// Epoch is a revision of the store that was read while no exclusive unit ran on the machine. 0: it runs none.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Left: the machine says goodbye, without a lease. It is not to be waited for.
+	Left bool `json:"left,omitempty"`
+}
+
+// Condemned says that no epoch of a machine counts that began before this record's revision: the store grants and renews
+// no lease for it. Writer: the leader.
+type Condemned struct {
+	Machine string         `json:"machine"`
+	Reason  *reason.Reason `json:"reason,omitempty"`
+	At      time.Time      `json:"at"`
+
+	Revision int64 `json:"-"` // The store's revision of this record.
+}
+
 // MachineAdmin is what a person said about a machine. Writer: a person, through api.
 type MachineAdmin struct {
-	ID       string            `json:"id"`
-	Cordoned bool              `json:"cordoned,omitempty"`
+	ID       string `json:"id"`
+	Cordoned bool   `json:"cordoned,omitempty"`
+	// Fenced is the revision of the condemnation of which a person said: this machine is dead, bind its exclusive units
+	// elsewhere at once.
+	Fenced   int64             `json:"fenced,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"` // Overrides; an empty value hides the machine's own.
 	// LocalRole is what people at the socket of a machine that is not a server may do in the cluster; empty: see states.
 	LocalRole Role `json:"local_role,omitempty"`

@@ -11,6 +11,7 @@ const (
 	MachinesPrefix   = "machines/"   // machines/ID: Machine. That machine.
 	AdminPrefix      = "admin/"      // admin/ID: MachineAdmin. A person.
 	AlivePrefix      = "alive/"      // alive/ID: lease-bound; there while the machine is heard of. That machine.
+	CondemnedPrefix  = "condemned/"  // condemned/ID: Condemned. The leader.
 	LeaderPrefix     = "leader/"     // leader/term: Reign, the link between the leader's writes. The leader.
 	MembersPrefix    = "members/"    // members/MACHINE: Member. The leader.
 	TokensPrefix     = "tokens/"     // tokens/ID: identity.Grant, what a join token admits. A person.
@@ -41,6 +42,9 @@ func AdminKey(id string) string { return AdminPrefix + id }
 
 // AliveKey is there while the machine's lease is renewed.
 func AliveKey(id string) string { return AlivePrefix + id }
+
+// CondemnedKey is there when an epoch of the machine was ended by the leader.
+func CondemnedKey(id string) string { return CondemnedPrefix + id }
 
 // LeaderKey is where the leader says who it is; each of its writes holds on to the one before.
 func LeaderKey() string { return LeaderPrefix + "term" }

@@ -24,6 +24,8 @@ type Picture struct {
 	Machines   map[string]*Machine
 	Admin      map[string]*MachineAdmin
 	Alive      map[string]bool
+	Signs      map[string]Sign       // Of the machines that are alive, or said goodbye.
+	Condemned  map[string]*Condemned // By machine id.
 	Users      map[string]*User
 	Revoked    map[string]*Revoked // By KIND/NAME.
 	Settings   Settings
@@ -38,7 +40,7 @@ func NewPicture() *Picture {
 	return &Picture{
 		Units: map[string]*Wanted{}, Placements: map[On]*Placement{}, Unplaced: map[string]*Placement{},
 		Statuses: map[On]*Status{}, Machines: map[string]*Machine{}, Admin: map[string]*MachineAdmin{}, Alive: map[string]bool{},
-		Users: map[string]*User{}, Revoked: map[string]*Revoked{}, Members: map[string]*Member{},
+		Signs: map[string]Sign{}, Condemned: map[string]*Condemned{}, Users: map[string]*User{}, Revoked: map[string]*Revoked{}, Members: map[string]*Member{},
 		on: map[string][]string{},
 	}
 }
@@ -80,10 +82,11 @@ func (p *Picture) Apply(key string, value []byte, revision int64) (Touched, erro
 		err = keep(p.Admin, rest, value)
 	case AlivePrefix:
 		t.Machine = rest
-		if value == nil {
-			delete(p.Alive, rest)
-		} else {
-			p.Alive[rest] = true
+		p.sign(rest, value)
+	case CondemnedPrefix:
+		t.Machine = rest
+		if err = keep(p.Condemned, rest, value); err == nil && value != nil {
+			p.Condemned[rest].Revision = revision
 		}
 	case UsersPrefix:
 		err = keep(p.Users, rest, value)
@@ -107,6 +110,25 @@ func (p *Picture) Apply(key string, value []byte, revision int64) (Touched, erro
 		return t, fmt.Errorf("store key %s: %w", key, err)
 	}
 	return t, nil
+}
+
+// sign takes in a sign of life. What cannot be read is one all the same, of a machine that runs no exclusive units.
+func (p *Picture) sign(id string, value []byte) {
+	if value == nil {
+		delete(p.Alive, id)
+		delete(p.Signs, id)
+		return
+	}
+	var s Sign
+	if json.Unmarshal(value, &s) != nil {
+		s = Sign{}
+	}
+	p.Signs[id] = s
+	if s.Left {
+		delete(p.Alive, id)
+	} else {
+		p.Alive[id] = true
+	}
 }
 
 func keepOne(to any, value []byte) error {

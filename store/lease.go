@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
+	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 )
 
@@ -33,6 +37,21 @@ type Follower interface {
 
 // ErrLeaseLost says that a key is no longer bound to a lease: it ran out, or another keeper took the key over.
 var ErrLeaseLost = errors.New("the lease is lost")
+
+// Epoch gives the epoch that a Grant of a machine's sign of life is for, and the key of the record that may have ended it:
+// the Grant is to be done only if that record is not newer than the epoch, in one transaction, else ErrCondemned. ok is
+// false for what has no epoch. (A renewal needs no such look: who condemns deletes the key.)
+func Epoch(key string, value []byte) (epoch int64, condemned string, ok bool) {
+	id, alive := strings.CutPrefix(key, cluster.AlivePrefix)
+	var s cluster.Sign
+	if !alive || json.Unmarshal(value, &s) != nil || s.Epoch == 0 {
+		return 0, "", false
+	}
+	return s.Epoch, cluster.CondemnedKey(id), true
+}
+
+// ErrCondemned says that the machine's epoch was ended by the leader: it is an ErrStale.
+var ErrCondemned = fmt.Errorf("%w: the machine's epoch was condemned", ErrStale)
 
 // How Keep renews.
 const (

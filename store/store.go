@@ -119,11 +119,16 @@ var (
 // May is the table of writers: one writer for each fact. Every implementation calls it in Write and KeepAlive.
 func (w Writer) May(changes ...Change) error {
 	for _, c := range changes {
-		if !w.owns(c.Key) {
+		if !w.owns(c.Key) && !w.mayEnd(c) {
 			return fmt.Errorf("%w: %s %q may not write %s", ErrForbidden, w.Role, w.ID, c.Key)
 		}
 	}
 	return nil
+}
+
+// mayEnd: the leader takes a machine's sign of life away together with condemning its epoch.
+func (w Writer) mayEnd(c Change) bool {
+	return w.Role == Leader && c.Value == nil && strings.HasPrefix(c.Key, cluster.AlivePrefix)
 }
 
 func (w Writer) owns(key string) bool {
@@ -133,7 +138,7 @@ func (w Writer) owns(key string) bool {
 			cluster.RevokedPrefix, cluster.TrustPrefix, cluster.SettingsPrefix)
 	case Leader:
 		return strings.HasPrefix(key, cluster.PlacementsPrefix) || strings.HasPrefix(key, cluster.UnplacedPrefix) ||
-			strings.HasPrefix(key, cluster.LeaderPrefix) || strings.HasPrefix(key, cluster.MembersPrefix)
+			strings.HasPrefix(key, cluster.LeaderPrefix) || strings.HasPrefix(key, cluster.CondemnedPrefix) || strings.HasPrefix(key, cluster.MembersPrefix)
 	case Machine:
 		return w.ID != "" && (strings.HasPrefix(key, cluster.StatusesPrefix+w.ID+"/") ||
 			key == cluster.MachineKey(w.ID) || key == cluster.AliveKey(w.ID))

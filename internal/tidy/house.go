@@ -9,7 +9,7 @@ var floors = [][]string{
 	{"unit"},
 	{"cluster"},
 	{"wire"},
-	{"plan", "judge", "quorum"},
+	{"plan", "judge", "quorum", "fence"},
 	{"loop", "identity"},
 	{"store"},
 	{"store/memory", "store/etcd", "store/remote"},
@@ -26,7 +26,7 @@ var floors = [][]string{
 var garden = []string{"sim", "hosttest", "bench", "internal", "store/storetest", "runtime/runtimetest", "examples"}
 
 // pure rooms decide and do nothing: they have no clock, no disk, no network, no dice and no goroutine.
-var pure = map[string]bool{"reason": true, "calendar": true, "unit": true, "cluster": true, "wire": true, "plan": true, "judge": true, "quorum": true}
+var pure = map[string]bool{"reason": true, "calendar": true, "unit": true, "cluster": true, "wire": true, "plan": true, "judge": true, "quorum": true, "fence": true}
 
 // impureImports may not be imported by a pure room. The reason is part of the failure.
 var impureImports = map[string]string{

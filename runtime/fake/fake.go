@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/unit"
@@ -38,6 +39,8 @@ type Runtime struct {
 	faults faults
 	// Calls counts what was asked for, by method and unit ("start web.service"), for tests.
 	calls map[string]int
+	// keeper is what stops exclusive units in time: it outlives agents.
+	keeper fence.Keeper
 }
 
 var _ runtime.Runtime = (*Runtime)(nil)
@@ -72,6 +75,9 @@ func (r *Runtime) Reopen() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = false
+	if !fence.Persists() && r.keeper.Sent > 0 {
+		r.keeper.Sent = r.BootClock()
+	}
 	r.changed()
 }
 
@@ -147,6 +153,7 @@ func (r *Runtime) Unload(_ context.Context, name string) error {
 	}
 	s.endFollowers()
 	delete(r.units, name)
+	r.keeper.Forget(name)
 	r.changed()
 	return nil
 }
@@ -249,6 +256,10 @@ func (r *Runtime) step() {
 	now := r.now()
 	for range maxSteps {
 		s, kind, at := r.earliest()
+		if kept, due := r.keptAt(); due && !kept.After(now) && (s == nil || !kept.After(at)) {
+			r.keep(kept)
+			continue
+		}
 		if s == nil || at.After(now) {
 			return
 		}

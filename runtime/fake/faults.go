@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
@@ -98,7 +99,7 @@ func (r *Runtime) Reboot() {
 		s.endFollowers()
 	}
 	r.units = map[string]*service{}
-	r.boot = r.now()
+	r.boot, r.keeper = r.now(), fence.Keeper{}
 	r.changed()
 }
 

@@ -95,6 +95,9 @@ func (s *service) start(at time.Time) {
 // begin is the start of one run, by a person or by Restart=.
 func (s *service) begin(at time.Time) {
 	svc := s.u.Service
+	if s.fenced(at) {
+		return
+	}
 	if s.limited(at) {
 		s.e.Result = "start-limit-hit"
 		s.down(at, "failed", "failed")

@@ -26,13 +26,29 @@ func (s *Store) Grant(ctx context.Context, by store.Writer, key string, value []
 		return 0, err
 	}
 	var former clientv3.LeaseID
+	ended := false
 	err = s.try(ctx, tries, func(ctx context.Context) error {
-		resp, err := s.client.Put(ctx, factsPrefix+key, string(value), clientv3.WithLease(lease), clientv3.WithPrevKV())
-		if err == nil && resp.PrevKv != nil {
-			former = clientv3.LeaseID(resp.PrevKv.Lease)
+		var ifs []clientv3.Cmp
+		if epoch, condemned, ok := store.Epoch(key, value); ok {
+			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(factsPrefix+condemned), "<", epoch+1)) // Of a missing key: 0.
 		}
-		return err
+		put := clientv3.OpPut(factsPrefix+key, string(value), clientv3.WithLease(lease), clientv3.WithPrevKV())
+		resp, err := s.client.Txn(ctx).If(ifs...).Then(put).Commit()
+		switch {
+		case err != nil:
+			return err
+		case !resp.Succeeded:
+			ended = true
+			return nil
+		}
+		if prev := resp.Responses[0].GetResponsePut().PrevKv; prev != nil {
+			former = clientv3.LeaseID(prev.Lease)
+		}
+		return nil
 	})
+	if err == nil && ended {
+		err = store.ErrCondemned
+	}
 	if err != nil {
 		s.revoke(ctx, lease)
 		return 0, err

@@ -43,6 +43,9 @@ func (s *Store) bind(ctx context.Context, by store.Writer, key string, value []b
 	if s.closed {
 		return nil, store.Unavailable(errClosed)
 	}
+	if epoch, condemned, ok := store.Epoch(key, value); ok && s.entries[condemned].Revision > epoch {
+		return nil, store.ErrCondemned
+	}
 	s.commit([]store.Change{{Key: key, Value: value}})
 	s.granted++
 	mine := &lease{id: s.granted, lost: make(chan struct{})}

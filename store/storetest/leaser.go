@@ -85,3 +85,30 @@ func testFollower(t *testing.T, s Troubled) {
 		}
 	}
 }
+
+// testCondemned: from the leader's condemnation on no lease of the machine's epoch is renewed or granted; a newer one is.
+func testCondemned(t *testing.T, s Troubled) {
+	l, ok := s.(store.Leaser)
+	if !ok {
+		t.Fatal("the store is no store.Leaser")
+	}
+	leader := lead(t, s, "m2")
+	key := cluster.AliveKey("m1")
+	grant := func(epoch int64) (int64, error) {
+		return l.Grant(within(t), m1, key, cluster.Encode(cluster.Sign{Epoch: epoch}), patience)
+	}
+	before := write(t, s, ann, put(cluster.UnitKey("a.service"), "1"))
+	lease, err := grant(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := write(t, s, leader.Writer, put(cluster.CondemnedKey("m1"), "1"), store.Delete(key))
+	wantErr(t, l.Renew(within(t), m1, key, lease), store.ErrLeaseLost)
+	for _, epoch := range []int64{before, ended - 1} {
+		_, err = grant(epoch)
+		wantErr(t, err, store.ErrStale)
+	}
+	if _, err = grant(ended); err != nil { // It has seen the condemnation.
+		t.Error(err)
+	}
+}

@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a kept key lives as long as its keeper", testKeepAlive},
 		{"a lost lease ends its keeper", testLeaseLost},
 		{"a new keeper takes a key over", testTakeOver},
+		{"no lease for a condemned epoch", testCondemned},
 		{"a lease has a number, by which it is renewed and let go", testLeaser},
 		{"a follower learns that it is up to date", testFollower},
 		{"one leads, the next one follows", testLead},
