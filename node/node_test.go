@@ -1,8 +1,10 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"argosy.dev/argosy/node"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/runtime/native"
+	"argosy.dev/argosy/shell"
 	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
@@ -323,7 +326,26 @@ func TestFoundAndJoin(t *testing.T) {
 			t.Errorf("journal of %s on %s: %t %v", name, all[name].Machine, found, err)
 		}
 	}
+	for name, a := range all { // A command where the unit is, through the other machine where it is on one.
+		if a.Template || a.Machine != "m2" {
+			continue
+		}
+		conn, err := m1.client.UnitShell(t.Context(), name, shell.Command{Argv: []string{"sh", "-c", "echo $INVOCATION_ID; exit 3"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		status, err := shell.Attach(conn, shell.Person{Out: &out, Err: io.Discard})
+		if err != nil || status != 3 || strings.TrimSpace(out.String()) != a.Status.Invocation {
+			t.Errorf("exec in %s: status %d, %q, %v; its invocation is %s", name, status, out.String(), err, a.Status.Invocation)
+		}
+		_ = conn.Close()
+		break
+	}
 	// An agent's people may look, and nothing else.
+	if _, err := m2.client.MachineShell(t.Context(), "m1", shell.Command{}); err == nil {
+		t.Error("an agent's socket gives a shell on a server")
+	}
 	if _, err := m2.client.Apply(t.Context(), wire.ApplyRequest{Changes: []wire.Change{{Name: "w@1.service", Destroy: true}}}); err == nil {
 		t.Error("an agent's socket may destroy units")
 	}

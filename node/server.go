@@ -69,6 +69,11 @@ func (n *node) serve(ctx context.Context) error {
 	if errors.Is(err, etcd.ErrRemoved) {
 		return n.leaveStore()
 	}
+	if errors.Is(err, etcd.ErrJoin) { // The members have changed since: the leader says anew how to join.
+		n.initialCluster = ""
+		pause(ctx, leasePause)
+		return errors.Join(fmt.Errorf("%w: %w", errChange, err), etcd.Wipe(n.storeDir()))
+	}
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -61,9 +61,9 @@ func (a *app) sshCommand() *cobra.Command {
 	c := doc{
 		use: "ssh UNIT|MACHINE [-- COMMAND [ARGUMENT...]]", short: "A shell in a unit's surroundings or on a machine, without ssh keys",
 		long: `
-Opens a shell with a terminal over the cluster's own connections: no ssh daemon, no keys. A machine goes by its name or id
-and gives a shell as root (role admin); everything else is a unit, as in argosy exec (role operator). With a command and no
-terminal it runs that. Each call is written to the audit log.`,
+Opens a shell with a terminal over the cluster's own connections: no ssh daemon, no keys. A machine goes by its name or
+id and gives a shell as root (role admin); everything else is a unit, as in argosy exec (role operator). With a command
+and no terminal it runs that. Each call is written to the audit log.`,
 		example: `
   argosy ssh m2
   argosy ssh web@1
