@@ -120,6 +120,15 @@ const (
 	MembersLost   Code = "members-lost"
 	MembersChange Code = "members-change"
 
+	// Of machines that take nothing new (machines.go).
+	MachinePressure Code = "machine-pressure"
+	MachineDisk     Code = "machine-disk"
+	MachineClock    Code = "machine-clock"
+	MachineDraining Code = "machine-draining"
+	StaysGlobal     Code = "stays-global"
+	StaysPinned     Code = "stays-pinned"
+	MachineAlive    Code = "machine-alive"
+
 	// Of certificates and join tokens (identity.go).
 	BadToken           Code = "bad-token"
 	TokenUnknown       Code = "token-unknown"
@@ -710,7 +719,7 @@ func table() []Entry {
 			Code: Healthy, Scope: ScopeUnit, Cure: Fine, Short: "healthy", Args: []string{"evidence?"},
 			Doc: "Running, ready, and stable for its window.", sentence: withTail("running and stable", "evidence"),
 		},
-	}, append(members(), identities()...)...)
+	}, append(append(members(), machines()...), identities()...)...)
 }
 
 // Lookup finds the table's entry of a code.
