@@ -190,7 +190,10 @@ func TestSentIsBeforeTheAnswer(t *testing.T) {
 	h := asMachine(Handler(s, feed(t, s), quiet))
 	held := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		<-held
+		select {
+		case <-held:
+		case <-time.After(patience):
+		}
 		h.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)

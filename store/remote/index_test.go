@@ -291,7 +291,21 @@ func TestRingIsBounded(t *testing.T) {
 	if n != keptRevisions {
 		t.Errorf("%d batches of the last %d", n, keptRevisions)
 	}
-	if _, err := p.watch(within(t), "m1", rev+1); !errors.Is(err, store.ErrCompacted) {
+	// A quiet machine stays as near to the present as one that is told something.
+	rev2 := write(t, s, ann, store.Put(cluster.RevokedKey("machine", "m7"), 1))
+	reach(t, p, rev2)
+	if batches, reached, err := again.next(); err != nil || len(batches) > 0 || reached != rev2 {
+		t.Errorf("reached %d with %d batches (%v), want %d", reached, len(batches), err, rev2)
+	}
+	late, err := p.watch(within(t), "m1", rev-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.close()
+	if batches, _, err := late.next(); err != nil || len(batches) != 1 || batches[0].Revision != rev {
+		t.Errorf("after the last but one revision come %d batches, %v", len(batches), err)
+	}
+	if _, err := p.watch(within(t), "m1", rev2+1); !errors.Is(err, store.ErrCompacted) {
 		t.Errorf("a revision that the store never had: %v", err)
 	}
 }

@@ -106,3 +106,32 @@ func wantForbidden(t *testing.T, err error) {
 		t.Errorf("got %v, want not-allowed", err)
 	}
 }
+
+// TestLines: a revision is handed on whole, once, and not when its link broke in the middle.
+func TestLines(t *testing.T) {
+	many := []store.Entry{{Key: "a", Value: make([]byte, lineBytes)}, {Key: "b", Value: []byte{}}, {Key: "c"}}
+	split := lines(7, many)
+	if len(split) != 2 || !split[0].More || split[1].More || len(lines(7, nil)) != 1 {
+		t.Fatalf("%d lines", len(split))
+	}
+	out := make(chan store.Batch, 10)
+	w := &follower{out: out, since: 6}
+	for _, l := range []line{
+		{Revision: 6, Entries: []entry{{Key: "known"}}},
+		split[0], split[1], split[0], split[1],
+		{Revision: 9},
+		{Revision: 8, Entries: []entry{{Key: "before the heartbeat"}}},
+	} {
+		if !w.take(t.Context(), l) {
+			t.Fatal("nobody listens")
+		}
+	}
+	close(out)
+	b := <-out
+	if b.Revision != 7 || keys(b.Entries) != "a b -c" || b.Entries[1].Value == nil || w.since != 9 {
+		t.Errorf("got %d: %q, since %d", b.Revision, keys(b.Entries), w.since)
+	}
+	if b, more := <-out; more {
+		t.Errorf("and %d: %q", b.Revision, keys(b.Entries))
+	}
+}
