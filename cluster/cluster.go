@@ -197,6 +197,8 @@ type MachineAdmin struct {
 	// elsewhere at once.
 	Fenced   int64             `json:"fenced,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"` // Overrides; an empty value hides the machine's own.
+	// Draining: its units are to move elsewhere, those that can. It goes with Cordoned.
+	Draining bool `json:"draining,omitempty"`
 	// LocalRole is what people at the socket of a machine that is not a server may do in the cluster; empty: see states.
 	LocalRole Role `json:"local_role,omitempty"`
 }
