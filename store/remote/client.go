@@ -152,7 +152,7 @@ func (s *Store) ask(ctx context.Context, c call, take func(ctx context.Context, 
 			var what outcome
 			what, err = s.try(ctx, addr, c, body, take)
 			switch {
-			case what == final && perhaps && errors.Is(err, store.ErrStale):
+			case what == final && perhaps && errors.Is(err, store.ErrStale) && !errors.Is(err, store.ErrCondemned):
 				// An earlier try may be what changed it: that this write was not done would be a guess.
 				return store.Unavailable(fmt.Errorf("an earlier try gave no answer, and now: %w", err))
 			case what == final:

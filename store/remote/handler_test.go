@@ -26,13 +26,13 @@ import (
 func TestFaultsTravel(t *testing.T) {
 	full := reason.Because(reason.StoreFull, reason.Args{"size": 1, "quota": 2})
 	for _, err := range []error{
-		store.ErrStale, fmt.Errorf("%w: m1", store.ErrForbidden), forbidden("x", "y"), store.ErrCompacted,
+		store.ErrStale, store.ErrCondemned, fmt.Errorf("%w: m1", store.ErrForbidden), forbidden("x", "y"), store.ErrCompacted,
 		fmt.Errorf("%w: k", store.ErrLeaseLost), store.Unavailable(errors.New("x")), cannot("x"), full,
 		reason.Because(reason.TooLarge, reason.Args{"what": "x", "need": 2, "have": 1}), badRequest("x"),
 	} {
 		status, f := faultOf(err)
 		got := f.err()
-		for _, sentinel := range []error{store.ErrStale, store.ErrForbidden, store.ErrCompacted, store.ErrLeaseLost} {
+		for _, sentinel := range []error{store.ErrStale, store.ErrCondemned, store.ErrForbidden, store.ErrCompacted, store.ErrLeaseLost} {
 			if errors.Is(got, sentinel) != errors.Is(err, sentinel) {
 				t.Errorf("%v became %v", err, got)
 			}

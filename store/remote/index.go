@@ -92,7 +92,7 @@ func (x *index) ingest(b store.Batch) delta {
 		case cluster.MachinesPrefix, cluster.AlivePrefix:
 			x.set(rest, e, &d)
 			seen[rest] = true
-		case cluster.AdminPrefix, cluster.MembersPrefix:
+		case cluster.AdminPrefix, cluster.MembersPrefix, cluster.CondemnedPrefix:
 			x.set(rest, e, &d)
 		case cluster.LeaderPrefix:
 			x.setLeader(e, &d)

@@ -27,7 +27,7 @@ func partOf(all store.Picture, machine string) map[string]string {
 			}
 		}
 		switch e.Key {
-		case cluster.MachineKey(machine), cluster.AdminKey(machine), cluster.AliveKey(machine), cluster.MemberKey(machine), cluster.LeaderKey():
+		case cluster.MachineKey(machine), cluster.AdminKey(machine), cluster.AliveKey(machine), cluster.MemberKey(machine), cluster.CondemnedKey(machine), cluster.LeaderKey():
 			out[e.Key] = string(e.Value)
 		}
 		var m cluster.Machine
@@ -112,7 +112,7 @@ func (m *storm) change() (key string, v any) {
 }
 
 func (m *storm) other(machine string, v any) (string, any) {
-	switch m.r.IntN(5) {
+	switch m.r.IntN(6) {
 	case 0:
 		return cluster.AdminKey(machine), v
 	case 1:
@@ -121,6 +121,8 @@ func (m *storm) other(machine string, v any) (string, any) {
 		return cluster.MemberKey(machine), v
 	case 3:
 		return cluster.UnplacedKey("u"), v
+	case 4:
+		return cluster.CondemnedKey(machine), v
 	}
 	return cluster.MachineKey(machine), cluster.Machine{
 		ID: machine, Server: m.r.IntN(2) == 0, Address: m.pick("a", 2), Kernel: m.pick("k", 9),

@@ -83,6 +83,7 @@ type kind string
 
 const (
 	isStale     kind = "stale"
+	isCondemned kind = "condemned"
 	isForbidden kind = "forbidden"
 	isCompacted kind = "compacted"
 	isLeaseLost kind = "lease-lost"
@@ -119,6 +120,9 @@ func faultOf(err error) (int, *fault) {
 	case errors.Is(err, store.ErrForbidden):
 		f.Kind = isForbidden
 		return http.StatusForbidden, f
+	case errors.Is(err, store.ErrCondemned):
+		f.Kind = isCondemned
+		return http.StatusConflict, f
 	case errors.Is(err, store.ErrStale):
 		f.Kind = isStale
 		return http.StatusConflict, f
@@ -150,6 +154,8 @@ func (f *fault) err() error {
 	switch f.Kind {
 	case isStale:
 		return wrap(store.ErrStale, f)
+	case isCondemned:
+		return store.ErrCondemned
 	case isForbidden:
 		return wrap(store.ErrForbidden, f)
 	case isCompacted:
