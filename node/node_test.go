@@ -52,7 +52,7 @@ type machine struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "node-") // Short: sockets lie below it.
+	dir, err := os.MkdirTemp("", "node-") //nolint:usetesting // Short: sockets lie below it.
 	if err != nil {
 		t.Fatal(err)
 	}
