@@ -25,7 +25,20 @@ func (p *Planner) Decide() []Change {
 	p.findStale()
 	p.shapes.tune(&p.slots, uint32(p.pass))
 	p.takeAdopted()
-	for round := 0; round < maxRounds && len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed)+len(p.ready) > 0; round++ {
+	if news := p.settle(); (news || p.drainLeft) && p.slots.draining.next(0) >= 0 && p.drain() {
+		p.settle()
+	}
+	p.refresh()
+	p.explainWaiting()
+	p.report()
+	p.machines = false
+	return p.changes
+}
+
+// settle works off the news, and tells whether there was any.
+func (p *Planner) settle() bool {
+	round := 0
+	for ; round < maxRounds && len(p.dirtySlots)+len(p.dirtyUnits)+len(p.freed)+len(p.ready) > 0; round++ {
 		p.reviewUnits()
 		changed := p.reviewSlots()
 		n := len(p.freed)
@@ -37,11 +50,7 @@ func (p *Planner) Decide() []Change {
 			p.placeReady()
 		}
 	}
-	p.refresh()
-	p.explainWaiting()
-	p.report()
-	p.machines = false
-	return p.changes
+	return round > 0
 }
 
 // Behind tells that reasons may be of yesterday: Decide goes on with them, refreshLimit classes at a time, also without

@@ -293,7 +293,7 @@ func (p *Planner) headline(c *class, self int32, v *survey) *reason.Reason {
 	case v.hasStatic == v.downs:
 		return reason.Because(reason.MachineDown, reason.Args{"machine": p.namesOf(c, isDown)})
 	case v.hasStatic == v.cordons:
-		return reason.Because(reason.MachineCordoned, reason.Args{"machine": p.namesOf(c, isCordoned)})
+		return p.allClosed(c)
 	case v.eligible == 0 && len(c.demand.MachineOf) > 0:
 		if v.withPeers.flags != 0 { // What speaks against the one machine that it could be on.
 			return p.because(c, self, v.withPeers)[0]
@@ -340,7 +340,7 @@ func (p *Planner) because(c *class, self int32, m miss) (list []*reason.Reason) 
 	machine := reason.Args{"machine": p.slots.name(s)}
 	add(notStatic, func() *reason.Reason { return c.static.refusal(spec) })
 	add(isDown, func() *reason.Reason { return reason.Because(reason.MachineDown, machine) })
-	add(isCordoned, func() *reason.Reason { return reason.Because(reason.MachineCordoned, machine) })
+	add(isCordoned, func() *reason.Reason { return p.closedWhy(s) })
 	add(notPeer, func() *reason.Reason {
 		for _, peer := range c.demand.MachineOf {
 			if on, ok := p.whereIs(peer); !ok || !on.has(s) {
@@ -473,6 +473,32 @@ func (p *Planner) namesOf(c *class, f against) string {
 	}
 	slices.Sort(names)
 	return several(names)
+}
+
+// closedWhy says why a machine that is not down takes nothing new: what a person said first.
+func (p *Planner) closedWhy(s int32) *reason.Reason {
+	spec := &p.slots.spec[s]
+	switch {
+	case spec.Draining:
+		return reason.Because(reason.MachineDraining, reason.Args{"machine": p.slots.name(s)})
+	case !spec.Cordoned && spec.Refuses != nil:
+		return spec.Refuses
+	}
+	return reason.Because(reason.MachineCordoned, reason.Args{"machine": p.slots.name(s)})
+}
+
+// allClosed says why none of the matching machines takes anything new: the condition when there is one, which may pass
+// by itself or has to be cured, else that people closed them.
+func (p *Planner) allClosed(c *class) *reason.Reason {
+	for s := p.slots.present.next(0); s >= 0; s = p.slots.present.next(s + 1) {
+		if !c.static.slots.has(s) || p.slots.down.has(s) || p.slots.open.has(s) {
+			continue
+		}
+		if why := p.closedWhy(s); why.Code != reason.MachineCordoned {
+			return &reason.Reason{Code: why.Code, Args: why.Args}
+		}
+	}
+	return reason.Because(reason.MachineCordoned, reason.Args{"machine": p.namesOf(c, isCordoned)})
 }
 
 // wantText writes zone=a, or zone=a|b for alternatives.

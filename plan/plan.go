@@ -21,6 +21,8 @@ type Machine struct {
 	Types       []string          // Unit types that its runtime runs; empty: every type.
 	Runtime     string            // For people: systemd, native, fake.
 	Cordoned    bool              // Keeps what it has, takes nothing new.
+	Draining    bool              // Takes nothing new, and what it has moves elsewhere where that is possible.
+	Refuses     *reason.Reason    // A condition for which it takes nothing new; nil: none, or Cordoned is why.
 	Silent      bool              // Does not answer, but not for long: as cordoned, and told as down.
 	Down        bool              // Its units are moved away.
 }
@@ -84,6 +86,9 @@ type Planner struct {
 	waiting    []*class // Classes with units that are on no machine.
 	touched    []int32
 	machines   bool // A machine came, went or changed.
+	drainLeft  bool // The pace ended the draining of machines.
+	pace       int
+	paced      bool
 	moved      bool // Or anything else did: reasons may be of yesterday.
 
 	// The waiting classes, then the globals, are explained anew by turns: see refresh.

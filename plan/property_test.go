@@ -172,7 +172,7 @@ func (w *world) free(id string) amounts {
 
 // takes tells whether a machine could take one more unit.
 func (w *world) takes(u Unit, m Machine) bool {
-	if m.Down || m.Cordoned || !w.static(u, m) {
+	if m.Down || m.Cordoned || m.Draining || !w.static(u, m) {
 		return false
 	}
 	for d, free := range w.free(m.ID) {
@@ -255,7 +255,7 @@ func randomMachine(r *rand.Rand) Machine {
 	if r.IntN(8) == 0 {
 		m.Types = []string{"service"}
 	}
-	m.Cordoned, m.Down = r.IntN(8) == 0, r.IntN(8) == 0
+	m.Cordoned, m.Down, m.Draining = r.IntN(8) == 0, r.IntN(8) == 0, r.IntN(8) == 0
 	return m
 }
 

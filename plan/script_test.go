@@ -29,7 +29,8 @@ type stage struct {
 // TestDrawn plays testdata/*.txt. A script is blocks of commands, each followed by ---- and what they print:
 //
 //	machine NAME [memory=4G] [cpu=2] [disk=10G] [types=service,timer] [runtime=native] [KEY=VALUE as metadata]
-//	cordon|uncordon|lose|back|remove MACHINE
+//	cordon|uncordon|lose|back|remove|drain MACHINE
+//	stays MACHINE  prints what keeps its units there
 //	unit NAME... [memory= cpu= disk= port=[ADDR:]N[/udp] conflicts= replaces= of= id= meta=KEY=A|B spread= priority=] [global] [inactive]
 //	start|stop|forget UNIT...
 //	adopt UNIT MACHINE EPOCH
@@ -99,16 +100,26 @@ func (s *stage) command(f []string) {
 	switch verb, args := f[0], f[1:]; verb {
 	case "machine":
 		s.machine(args)
-	case "cordon", "uncordon", "lose", "back":
+	case "cordon", "uncordon", "lose", "back", "drain":
 		m := s.machines[args[0]]
 		switch verb {
+		case "drain":
+			m.Draining = true
 		case "cordon", "uncordon":
-			m.Cordoned = verb == "cordon"
+			m.Cordoned, m.Draining = verb == "cordon", false
 		default:
 			m.Down = verb == "lose"
 		}
 		s.machines[args[0]] = m
 		s.p.SetMachine(m)
+	case "stays":
+		for _, stay := range s.p.Stays(s.machines[args[0]].ID) {
+			why := "could leave"
+			if stay.Why != nil {
+				why = string(stay.Why.Code) + ": " + stay.Why.Message()
+			}
+			fmt.Fprintf(&s.out, "%s: %s\n", strings.TrimSuffix(stay.Unit, ".service"), why)
+		}
 	case "remove":
 		s.p.RemoveMachine(s.machines[args[0]].ID)
 	case "unit":

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
 
@@ -33,8 +34,10 @@ type slots struct {
 	present slotSet
 	open    slotSet // Takes new units: neither down nor silent nor cordoned.
 	down    slotSet // Gives no sign of life: Down or Silent.
-	over    slotSet // Promised more than it has, and not by us: see excuse.
-	attrs   map[string]*attribute
+	// draining: its units are to move elsewhere, and it is not down.
+	draining slotSet
+	over     slotSet // Promised more than it has, and not by us: see excuse.
+	attrs    map[string]*attribute
 
 	frag   []float64 // Cached fragmentation of the free room, valid when fragAt is the shapes' version.
 	fragAt []uint32
@@ -75,9 +78,14 @@ func (p *Planner) SetMachine(m Machine) {
 	p.freed = append(p.freed, s)
 }
 
+// takes tells whether a machine takes new units.
+func (m *Machine) takes() bool {
+	return !m.Cordoned && !m.Draining && m.Refuses == nil && !m.Down && !m.Silent
+}
+
 func sameMachine(a, b *Machine) bool {
 	return a.Name == b.Name && a.Allocatable == b.Allocatable && a.Runtime == b.Runtime && a.Cordoned == b.Cordoned &&
-		a.Down == b.Down && a.Silent == b.Silent && slices.Equal(a.Types, b.Types) && maps.Equal(a.Metadata, b.Metadata)
+		a.Draining == b.Draining && a.Down == b.Down && a.Silent == b.Silent && reason.Equal(a.Refuses, b.Refuses) && slices.Equal(a.Types, b.Types) && maps.Equal(a.Metadata, b.Metadata)
 }
 
 // RemoveMachine tells that a machine is no more; its units are placed elsewhere.
@@ -132,8 +140,9 @@ func (t *slots) setSpec(s int32, m Machine) {
 	}
 	t.fragAt[s] = 0
 	t.excuse(s)
-	t.open.set(s, !m.Cordoned && !m.Down && !m.Silent)
+	t.open.set(s, m.takes())
 	t.down.set(s, m.Down || m.Silent)
+	t.draining.set(s, m.Draining && !m.Down && !m.Silent)
 }
 
 func (t *slots) setAttrs(s int32, old, now map[string]string) {
@@ -172,7 +181,7 @@ func (t *slots) remove(s int32) {
 		t.total[d] -= t.limit[d][s]
 		t.free[d][s], t.limit[d][s] = 0, 0
 	}
-	for _, b := range []*slotSet{&t.present, &t.open, &t.down, &t.over} {
+	for _, b := range []*slotSet{&t.present, &t.open, &t.down, &t.draining, &t.over} {
 		b.set(s, false)
 	}
 	t.spec[s], t.fragAt[s] = Machine{}, 0

@@ -94,9 +94,12 @@ type MachineDetail struct {
 	cluster.Machine
 	Alive       bool           `json:"alive"`
 	Cordoned    bool           `json:"cordoned,omitempty"`
+	Draining    bool           `json:"draining,omitempty"`
+	LocalRole   cluster.Role   `json:"local_role,omitempty"` // What everybody at its socket may do, when it is no server.
 	Allocatable unit.Resources `json:"allocatable"`
 	Promised    unit.Resources `json:"promised"`
 	Units       int            `json:"units"`
+	On          []OnMachine    `json:"on,omitempty"` // Only when one machine is asked for: what it has, by name.
 }
 
 // EventKind says what an event is about.
@@ -226,6 +229,8 @@ type HealthInfo struct {
 // MachinePatch is PATCH /v1/machines/{id}: what a person says about a machine. What is left out stays.
 type MachinePatch struct {
 	Cordoned *bool `json:"cordoned,omitempty"`
+	// Draining lets its units move elsewhere, those that can; it cordons, too. False ends that and leaves it cordoned.
+	Draining *bool `json:"draining,omitempty"`
 	// Metadata sets keys; an empty value hides the machine's own, null takes a person's value back.
 	Metadata map[string]*string `json:"metadata,omitempty"`
 	// LocalRole is what everybody at the machine's socket may do in the cluster; empty: no more than see states. An admin grants it.
