@@ -110,7 +110,7 @@ func (l *life) forwardConfig(ctx context.Context, local *kv.Server, servers func
 func (l *life) otherServers() []string {
 	var out []string
 	l.view.Peek(func(p *cluster.Picture) {
-		for _, address := range serversIn(p) {
+		for _, address := range serversIn(p, l.id) {
 			if m := p.Machines[l.id]; m == nil || m.Address != address {
 				out = append(out, address)
 			}

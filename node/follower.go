@@ -91,7 +91,7 @@ func (l *life) watchServers(ctx context.Context) error {
 		var servers []string
 		var member *cluster.Member
 		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) {
-			servers, member = serversIn(p), p.Members[l.id]
+			servers, member = serversIn(p, l.id), p.Members[l.id]
 		})
 		if err := l.memory.learn(servers); err != nil {
 			l.Log.Warn("the list of servers cannot be kept on disk", "error", err)

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/store/remote"
 )
 
 // memory is what a machine keeps of its cluster: where it listens, and which servers it knows. Data/node.json.
@@ -99,8 +100,9 @@ func (m memory) learn(servers []string) error {
 	return m.save()
 }
 
-// serversIn lists the API addresses of the servers of a picture: the living first, each group by address.
-func serversIn(p *cluster.Picture) []string {
+// serversIn lists the API addresses of the servers of a picture in the order in which a machine asks them: the living
+// first, and among equals each machine in an order of its own.
+func serversIn(p *cluster.Picture, machine string) []string {
 	var alive, silent []string
 	for id, m := range p.Machines {
 		switch {
@@ -111,9 +113,7 @@ func serversIn(p *cluster.Picture) []string {
 			silent = append(silent, m.Address)
 		}
 	}
-	slices.Sort(alive)
-	slices.Sort(silent)
-	return append(alive, silent...)
+	return append(remote.Spread(alive, machine), remote.Spread(silent, machine)...)
 }
 
 // writeFile replaces a file as a whole: a crash leaves the old or the new one.

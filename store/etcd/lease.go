@@ -18,34 +18,16 @@ const leaderTTL = 5 * time.Second
 
 // KeepAlive implements store.Store. ttl is rounded up to whole seconds, and etcd keeps nothing below two.
 func (s *Store) KeepAlive(ctx context.Context, by store.Writer, key string, value []byte, ttl time.Duration) error {
-	if value == nil {
-		value = []byte{}
-	}
-	if err := store.Check(by, store.Change{Key: key, Value: value}); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	if err := store.Keep(ctx, s, by, key, value, ttl); err != nil {
 		return err
 	}
-	lease, err := s.grant(ctx, ttl)
-	if err != nil {
-		return err
+	if s.ctx.Err() != nil {
+		return s.away()
 	}
-	defer s.revoke(ctx, lease)
-	err = s.try(ctx, tries, func(ctx context.Context) error {
-		_, err := s.client.Put(ctx, factsPrefix+key, string(value), clientv3.WithLease(lease))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	renewed, err := s.client.KeepAlive(ctx, lease)
-	if err != nil {
-		return store.Unavailable(err)
-	}
-	for range renewed { // Until the lease is lost or ctx ends.
-	}
-	if ctx.Err() != nil && s.ctx.Err() == nil {
-		return nil
-	}
-	return store.Unavailable(fmt.Errorf("the lease of %s was lost", key))
+	return nil
 }
 
 func (s *Store) grant(ctx context.Context, ttl time.Duration) (clientv3.LeaseID, error) {
