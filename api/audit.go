@@ -82,6 +82,11 @@ func heard(ctx context.Context, body any) {
 		n.object = fmt.Sprintf("%s role %s", q.Name, q.Role)
 	case *wire.RevokeRequest:
 		n.object = q.Why
+	case *wire.RotateRequest:
+		n.object = "force"
+		if !q.Force {
+			n.object = ""
+		}
 	case *wire.MachinePatch:
 		n.object = patchWords(*q)
 	}

@@ -21,6 +21,9 @@ type Trust interface {
 	Users() wire.UserList
 	RemoveUser(ctx context.Context, name, by string) error
 	Revoke(ctx context.Context, kind identity.Kind, name, why, by string) error
+	CA(ctx context.Context) (wire.CAStatus, error)
+	Rotate(ctx context.Context, by string) (wire.CAStatus, error)
+	Retire(ctx context.Context, force bool, by string) (wire.CAStatus, error)
 }
 
 func trustRoutes() []route {
@@ -60,6 +63,15 @@ func trustRoutes() []route {
 			method: "POST", path: "/v1/machines/{id}/revoke", id: "revokeMachine", rule: admins, summary: "A machine's certificates count no more, from now on",
 			params: []param{{"id", "path", "string", "The machine: its id, the first eight characters of it, or its name."}},
 			body:   wire.RevokeRequest{}, status: 204, also: []int{404}, write: true, handle: trusted((*API).revokeMachine),
+		},
+		{method: "GET", path: "/v1/ca", id: "showCA", rule: admins, summary: "The certificate authority, and who has which certificate", answer: wire.CAStatus{}, handle: trusted((*API).showCA)},
+		{
+			method: "POST", path: "/v1/ca/rotate", id: "rotateCA", rule: admins, summary: "Replace the certificate authority's roots, while the old ones are trusted on",
+			body: wire.RotateRequest{}, answer: wire.CAStatus{}, also: []int{409}, write: true, handle: trusted((*API).rotateCA),
+		},
+		{
+			method: "POST", path: "/v1/ca/retire", id: "retireCA", rule: admins, summary: "End the trust in the roots that were replaced",
+			body: wire.RotateRequest{}, answer: wire.CAStatus{}, also: []int{409}, write: true, handle: trusted((*API).retireCA),
 		},
 	}
 }
@@ -195,4 +207,36 @@ func (a *API) revokeMachine(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+func (a *API) showCA(w http.ResponseWriter, r *http.Request) error {
+	return a.ca(w, r, func() (wire.CAStatus, error) { return a.Trust.CA(r.Context()) })
+}
+
+func (a *API) rotateCA(w http.ResponseWriter, r *http.Request) error {
+	var q wire.RotateRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	return a.ca(w, r, func() (wire.CAStatus, error) { return a.Trust.Rotate(r.Context(), peerOf(r.Context()).who) })
+}
+
+func (a *API) retireCA(w http.ResponseWriter, r *http.Request) error {
+	var q wire.RotateRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	return a.ca(w, r, func() (wire.CAStatus, error) { return a.Trust.Retire(r.Context(), q.Force, peerOf(r.Context()).who) })
+}
+
+// ca does something with the authority and answers how it is then.
+func (a *API) ca(w http.ResponseWriter, r *http.Request, f func() (wire.CAStatus, error)) error {
+	if err := a.read(r.Context()); err != nil {
+		return err
+	}
+	out, err := f()
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, out)
 }

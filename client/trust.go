@@ -73,6 +73,21 @@ func (c *Client) RevokeMachine(ctx context.Context, id, why string) error {
 	return c.do(ctx, request{method: http.MethodPost, path: "/v1/machines/" + id + "/revoke", body: wire.RevokeRequest{Why: why}})
 }
 
+// CA tells how the certificate authority is.
+func (c *Client) CA(ctx context.Context) (*wire.CAStatus, error) {
+	return answer[wire.CAStatus](ctx, c, request{method: http.MethodGet, path: "/v1/ca"})
+}
+
+// RotateCA replaces the authority's roots.
+func (c *Client) RotateCA(ctx context.Context) (*wire.CAStatus, error) {
+	return answer[wire.CAStatus](ctx, c, request{method: http.MethodPost, path: "/v1/ca/rotate", body: wire.RotateRequest{}})
+}
+
+// RetireCA ends the trust in the roots that were replaced.
+func (c *Client) RetireCA(ctx context.Context, force bool) (*wire.CAStatus, error) {
+	return answer[wire.CAStatus](ctx, c, request{method: http.MethodPost, path: "/v1/ca/retire", body: wire.RotateRequest{Force: force}})
+}
+
 // do makes a call whose answer has no body.
 func (c *Client) do(ctx context.Context, q request) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -201,6 +201,8 @@ type MachineAdmin struct {
 	Draining bool `json:"draining,omitempty"`
 	// LocalRole is what people at the socket of a machine that is not a server may do in the cluster; empty: see states.
 	LocalRole Role `json:"local_role,omitempty"`
+	// Renew asks the machine to replace certificates that were issued before: the cluster's authority has changed.
+	Renew time.Time `json:"renew,omitzero"`
 }
 
 // Role is what a user may do (docs/security.md).

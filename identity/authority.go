@@ -231,7 +231,10 @@ func (a *Authority) Seal(key []byte) ([]byte, error) {
 func (c *ca) public() publicCA {
 	p := publicCA{Root: string(toPEM(c.root)), Issuing: string(toPEM(c.issuing))}
 	if c.old != nil {
-		p.Old, p.Cross = string(toPEM(c.old)), string(toPEM(c.cross))
+		p.Old = string(toPEM(c.old))
+	}
+	if c.cross != nil {
+		p.Cross = string(toPEM(c.cross))
 	}
 	return p
 }
@@ -339,7 +342,7 @@ func (p publicCA) read() (*ca, error) {
 		}
 		*f.to = certs[0]
 	}
-	if (c.old == nil) != (c.cross == nil) {
+	if c.old != nil && c.cross == nil {
 		return nil, errors.New("it holds half a rotation")
 	}
 	return c, nil

@@ -70,8 +70,11 @@ func (a *Authority) issue(c *ca, id ID, pub crypto.PublicKey, hosts []string, no
 		return nil, err
 	}
 	chain := []*x509.Certificate{leaf, c.issuing, c.root}
+	if c.cross != nil {
+		chain = append(chain, c.cross)
+	}
 	if c.old != nil {
-		chain = append(chain, c.cross, c.old)
+		chain = append(chain, c.old)
 	}
 	return toPEM(chain...), nil
 }

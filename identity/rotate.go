@@ -57,15 +57,37 @@ func (c *ca) next(cluster, use string, now time.Time) (*ca, error) {
 // Rotating tells whether an old root is still trusted.
 func (a *Authority) Rotating() bool { return a.api.old != nil }
 
-// Retire ends the trust in the old roots. Tokens that pin the old root end with it.
+// Retire ends the trust in the old roots. Tokens that pin the old root end with it. Certificates of the store's peers go
+// on naming the link from the old root to the new one: etcd reads its roots once, when it starts, so a peer that has
+// run since before the rotation knows the new ones by that link only.
 func (a *Authority) Retire() error {
 	if !a.Rotating() {
 		return reason.Because(reason.CARotating, reason.Args{"error": "no rotation is under way: there is no old root to retire"})
 	}
-	for _, c := range []*ca{a.api, a.peer} {
-		c.old, c.cross = nil, nil
-	}
+	a.api.old, a.api.cross = nil, nil
+	a.peer.old = nil
 	return nil
+}
+
+// Description tells of an authority what may be seen.
+type Description struct {
+	Pin, OldPin                   [32]byte // SHA-256 of the API's root, and of the one that it replaces.
+	Rotating                      bool
+	Begun                         time.Time // When the present root was made.
+	RootEnds, IssuingEnds         time.Time
+	PeerRootEnds, PeerIssuingEnds time.Time
+}
+
+// Describe tells what may be seen of the authority.
+func (a *Authority) Describe() Description {
+	d := Description{
+		Pin: a.Pin(), Rotating: a.Rotating(), Begun: IssuedAt(a.api.root), RootEnds: a.api.root.NotAfter, IssuingEnds: a.api.issuing.NotAfter,
+		PeerRootEnds: a.peer.root.NotAfter, PeerIssuingEnds: a.peer.issuing.NotAfter,
+	}
+	if d.Rotating {
+		d.OldPin = pinOf(a.api.old)
+	}
+	return d
 }
 
 // IssuingDue tells whether the issuing CAs are in the second half of their life: RenewIssuing is due. The roots, with

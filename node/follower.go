@@ -50,7 +50,7 @@ func (l *life) asAgent(ctx context.Context) error {
 	l.begin(ctx, "follow", func(ctx context.Context) error { own.Loop().Run(ctx); return nil })
 	l.begin(ctx, "servers", l.watchServers)
 	l.forwardConfig(ctx, nil, l.memory.servers)
-	l.begin(ctx, "certificate", func(ctx context.Context) error { l.renew(ctx, l.askRenew); return nil })
+	l.begin(ctx, "certificate", func(ctx context.Context) error { l.keepCertificate(ctx, l.askRenew); return nil })
 	l.open(ctx, api.NewForward(own, l.memory.servers, l.keeper.ClientTLS(identity.KindServer, ""), l.Log), own)
 	return l.wait(ctx)
 }

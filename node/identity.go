@@ -144,23 +144,6 @@ func (n *node) giveAuthority(ctx context.Context, s store.Store) error {
 	return os.Remove(path)
 }
 
-// How often a renewal that failed is tried again.
-const renewAgain = time.Minute
-
-// renew keeps the machine's certificates fresh, as long as ctx lives. ask does it once.
-func (n *node) renew(ctx context.Context, ask func(context.Context, wire.RenewRequest) (*wire.Credentials, error)) {
-	for ctx.Err() == nil {
-		pause(ctx, time.Until(n.keeper.RenewAt(time.Now())))
-		if ctx.Err() != nil {
-			return
-		}
-		if err := n.renewOnce(ctx, ask); err != nil && ctx.Err() == nil {
-			n.Log.Warn("the machine's certificate could not be renewed, trying again", "valid until", n.keeper.Leaf().NotAfter, "in", renewAgain, "error", err)
-			pause(ctx, renewAgain)
-		}
-	}
-}
-
 func (n *node) renewOnce(ctx context.Context, ask func(context.Context, wire.RenewRequest) (*wire.Credentials, error)) error {
 	public, peer, err := marshalKeys(n.files)
 	if err != nil {

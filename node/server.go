@@ -65,6 +65,9 @@ func (n *node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.renewAlone(); err != nil {
+		return err
+	}
 	s, err := etcd.Open(ctx, etcd.Options{Dir: n.storeDir(), Log: n.Log, Name: n.id, Peer: peer, Join: n.initialCluster})
 	if errors.Is(err, etcd.ErrRemoved) {
 		return n.leaveStore()
@@ -113,7 +116,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	members := member.New(member.Config{
 		Store: s, View: l.view.Fork(), Machine: l.id, Log: l.Log, Now: time.Now, Snapshots: filepath.Join(l.Data, "snapshots"),
 	})
-	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1, During: members.Run})
+	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1, During: leading(desk, members)})
 	if err := l.describe(true); err != nil {
 		return err
 	}
@@ -152,12 +155,12 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	l.begin(ctx, "agent", func(ctx context.Context) error { return l.work(ctx, kept) })
 	l.begin(ctx, "follow", func(ctx context.Context) error { door.Loop().Run(ctx); return nil })
 	l.begin(ctx, "certificate", func(ctx context.Context) error {
-		l.renew(ctx, func(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {
-			c, err := desk.Renew(ctx, l.keeper.ID(), q)
-			return &c, err
+		l.keepCertificate(ctx, func(ctx context.Context, q wire.RenewRequest) (*wire.Credentials, error) {
+			return l.renewHere(ctx, desk, q)
 		})
 		return nil
 	})
+	l.begin(ctx, "authority", func(ctx context.Context) error { return l.copyAuthority(ctx, desk) })
 	l.open(ctx, door, door)
 	return l.wait(ctx)
 }

@@ -86,8 +86,14 @@ func identities() []Entry {
 			},
 		},
 		{
-			Code: CARotating, Scope: ScopeCluster, Cure: Permanent, Short: "CA is rotating", Args: []string{"error"},
-			Doc: "A rotation of the CA is under way, or none is.", sentence: say("{error}"),
+			Code: CARotating, Scope: ScopeCluster, Cure: Permanent, Short: "CA is rotating", Args: []string{"error", "cure?"},
+			Doc: "A rotation of the CA is under way, or none is, or somebody has no certificate of the new root yet.", sentence: say("{error}"),
+			hint: func(r *Reason) string {
+				if c := r.Str("cure"); c != "" {
+					return c
+				}
+				return "argosy ca status shows how far it is"
+			},
 		},
 		{
 			Code: IdentityFile, Scope: ScopeMachine, Cure: Permanent, Short: "identity file", Args: []string{"path", "error"},

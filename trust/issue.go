@@ -98,12 +98,15 @@ func (d *Desk) Renew(ctx context.Context, id identity.ID, q wire.RenewRequest) (
 	o := order{id: id, public: q.PublicKey, peer: q.PeerKey, hosts: q.Hosts}
 	if id.Kind == identity.KindUser {
 		o.peer, o.hosts = nil, nil
-		d.View.Peek(func(p *cluster.Picture) {
-			if u := p.Users[id.Name]; u != nil {
-				o.after = u.Since
-			}
-		})
 	}
+	d.View.Peek(func(p *cluster.Picture) {
+		if u := p.Users[id.Name]; u != nil && id.Kind == identity.KindUser {
+			o.after = u.Since
+		}
+		if m := p.Admin[id.Name]; m != nil && id.Kind != identity.KindUser {
+			o.after = m.Renew
+		}
+	})
 	return d.give(ctx, o)
 }
 
@@ -142,3 +145,6 @@ func (d *Desk) give(ctx context.Context, o order) (wire.Credentials, error) {
 	}
 	return out, nil
 }
+
+// nextSecond is the moment from which certificates are told from those of before: they know whole seconds only.
+func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) }

@@ -32,7 +32,7 @@ func (d *Desk) AddUser(ctx context.Context, q wire.UserRequest, by string) (wire
 			u.Since = before.Since
 			return
 		}
-		u.Since, full = u.At, len(p.Users) >= maxUsers
+		u.Since, full = nextSecond(u.At), len(p.Users) >= maxUsers
 	})
 	if full {
 		return wire.UserAnswer{}, reason.Because(reason.TooLarge, reason.Args{"what": "users", "need": maxUsers + 1, "have": maxUsers})
@@ -75,11 +75,17 @@ func (d *Desk) RemoveUser(ctx context.Context, name, by string) error {
 	return err
 }
 
-// Revoke makes every certificate of a machine or user count no more.
+// Revoke makes every certificate of a machine or user count no more, and ends a machine's lease: it is not waited for.
 func (d *Desk) Revoke(ctx context.Context, kind identity.Kind, name, why, by string) error {
 	r := cluster.Revoked{Kind: string(kind), Name: name, By: by, Why: why, At: d.Now()}
-	_, err := d.Store.Write(ctx, person(by), store.Put(cluster.RevokedKey(r.Kind, name), r))
-	return err
+	if _, err := d.Store.Write(ctx, person(by), store.Put(cluster.RevokedKey(r.Kind, name), r)); err != nil || kind != identity.KindMachine {
+		return err
+	}
+	// In the machine's name, which may not say anything itself any more. Without it the lease ends by itself, in seconds.
+	if _, err := d.Store.Write(ctx, store.Writer{Role: store.Machine, ID: name}, store.Delete(cluster.AliveKey(name))); err != nil {
+		d.Log.Warn("the lease of a machine that was revoked was not ended, it ends by itself", "machine", name, "error", err)
+	}
+	return nil
 }
 
 // IsRevoked tells whether an identity counts no more. Servers are machines.
@@ -98,7 +104,7 @@ func (d *Desk) IsRevoked(id identity.ID) bool {
 func (d *Desk) RoleOf(name string, issued time.Time) cluster.Role {
 	var r cluster.Role
 	d.View.Peek(func(p *cluster.Picture) {
-		if u := p.Users[name]; u != nil && !issued.Before(u.Since.Truncate(time.Second)) { // Certificates know seconds only.
+		if u := p.Users[name]; u != nil && !issued.Before(u.Since) {
 			r = u.Role
 		}
 	})

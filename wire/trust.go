@@ -94,6 +94,40 @@ type RevokeRequest struct {
 	Why string `json:"why,omitempty"`
 }
 
+// RotateRequest is POST /v1/ca/rotate and POST /v1/ca/retire.
+type RotateRequest struct {
+	// Force retires the old root although some still have certificates of it: they will have to be let in again.
+	Force bool `json:"force,omitempty"`
+}
+
+// CAStatus answers GET /v1/ca and what changes it.
+type CAStatus struct {
+	Cluster     string    `json:"cluster"`
+	Root        string    `json:"root"` // SHA-256, hex: what join tokens pin.
+	RootUntil   time.Time `json:"root_until"`
+	Issuing     time.Time `json:"issuing_until"` // When the CA that signs ends; it is renewed by itself.
+	PeerUntil   time.Time `json:"peer_root_until"`
+	PeerIssuing time.Time `json:"peer_issuing_until"`
+	// While the root is being replaced: the one before it, since when, and who still has a certificate of it.
+	Rotating     bool          `json:"rotating,omitempty"`
+	OldRoot      string        `json:"old_root,omitempty"`
+	Since        time.Time     `json:"since"` // When the present root was made.
+	Pending      []Certificate `json:"pending,omitempty"`
+	Certificates []Certificate `json:"certificates"`
+}
+
+// Certificate is what is known of one that a machine or user has.
+type Certificate struct {
+	Kind   string    `json:"kind"` // machine, server or user.
+	ID     string    `json:"id"`   // The machine's id, or the user's name.
+	Name   string    `json:"name"`
+	Serial string    `json:"serial,omitempty"`
+	Root   string    `json:"root,omitempty"` // SHA-256 of the root that it is of, hex; empty: of the cluster's first days, not known.
+	At     time.Time `json:"at,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
+	Alive  bool      `json:"alive,omitempty"` // Of machines: heard of now.
+}
+
 // ForHeader of a request names who uses the machine that calls, for the record.
 const ForHeader = "Argosy-For"
 
