@@ -120,6 +120,35 @@ func TestHostileRangesStayInside(t *testing.T) {
 	}
 }
 
+// TestComparesStayInside: a condition must not tell anything about Argosy's keys either.
+func TestComparesStayInside(t *testing.T) {
+	m := newMember(t)
+	m.seed(t)
+	c := client(t, door(t, ForwardOptions{Local: m.server}))
+	if _, err := c.Put(t.Context(), "mine", "v"); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(cmp clientv3.Cmp) bool {
+		resp, err := c.Txn(t.Context()).If(cmp).Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Succeeded
+	}
+	if !holds(clientv3.Compare(clientv3.Value("mine"), "=", "v")) {
+		t.Error("a condition on the user's own key does not hold")
+	}
+	all := clientv3.Compare(clientv3.Value("\x00").WithRange("\x00"), "=", "v")
+	if !holds(all) {
+		t.Error("a condition on all keys sees others than the user's")
+	}
+	for _, key := range []string{"/argosy/facts/units/web.service", "../facts/units/web.service", "/argosy/config/mine"} {
+		if holds(clientv3.Compare(clientv3.Version(key), ">", 0)) {
+			t.Errorf("a condition sees %s", key)
+		}
+	}
+}
+
 // FuzzInside holds for every key and end: what comes out is a range of users' keys alone.
 func FuzzInside(f *testing.F) {
 	for _, r := range reach() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
 
 	"argosy.dev/argosy/cluster"
@@ -53,7 +54,7 @@ func TestWatchesGoOnWithoutGapOrRepeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const watchesMade, keysWritten = 40, 5
+	const watchesMade, keysWritten = 40, 2 // Few keys: what is left out has to be some watch's.
 	w := &seen{events: map[int64][]int64{}, created: map[int64]int64{}, canceled: map[int64]bool{}, changed: make(chan struct{}, 1)}
 	var wg sync.WaitGroup
 	wg.Go(func() { w.read(t, ctx, stream) })
@@ -186,6 +187,46 @@ func (w *seen) until(t *testing.T, ok func() bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			t.Fatalf("not within 30 s: created %v, canceled %v", w.created, w.canceled)
+		}
+	}
+}
+
+// TestHowFarAWatchIs: what a server says moves a watch on by exactly what the client has been told.
+func TestHowFarAWatchIs(t *testing.T) {
+	r := &rewatch{open: map[int64]*watcher{}, kick: make(chan struct{}, 1)}
+	create := func(start int64) {
+		r.take(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k"), StartRevision: start}}})
+	}
+	create(0)
+	create(7)
+	at := func(revision int64) *pb.ResponseHeader { return &pb.ResponseHeader{Revision: revision} }
+	event := func(revision int64) *mvccpb.Event {
+		return &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: revision}}
+	}
+	steps := []struct {
+		what      string
+		resp      *pb.WatchResponse
+		told      int // Answers that the client sees.
+		next      [2]int64
+		remaining int
+	}{
+		{"created", &pb.WatchResponse{Header: at(20), WatchId: 1, Created: true}, 1, [2]int64{21, 7}, 2},
+		{"the past of the other, which is not told yet", &pb.WatchResponse{Header: at(20), WatchId: 2, Created: true}, 1, [2]int64{21, 7}, 2},
+		{"events", &pb.WatchResponse{Header: at(20), WatchId: 2, Events: []*mvccpb.Event{event(7), event(9)}}, 1, [2]int64{21, 10}, 2},
+		{"half a revision", &pb.WatchResponse{Header: at(30), WatchId: 1, Fragment: true, Events: []*mvccpb.Event{event(30)}}, 0, [2]int64{21, 10}, 2},
+		{"the other half", &pb.WatchResponse{Header: at(30), WatchId: 1, Events: []*mvccpb.Event{event(30)}}, 2, [2]int64{31, 10}, 2},
+		{"progress of one", &pb.WatchResponse{Header: at(40), WatchId: 2}, 1, [2]int64{31, 41}, 2},
+		{"progress of all", &pb.WatchResponse{Header: at(50), WatchId: allWatches}, 1, [2]int64{51, 51}, 2},
+		{"of a watch that nobody has", &pb.WatchResponse{Header: at(60), WatchId: 9}, 0, [2]int64{51, 51}, 2},
+		{"the end", &pb.WatchResponse{Header: at(70), WatchId: 2, Canceled: true}, 1, [2]int64{51, 51}, 1},
+	}
+	first, second := r.open[0], r.open[1]
+	for _, s := range steps {
+		if out := r.translate(s.resp); len(out) != s.told {
+			t.Errorf("%s: the client sees %v", s.what, out)
+		}
+		if got := [2]int64{first.next, second.next}; got != s.next || len(r.open) != s.remaining {
+			t.Errorf("%s: the watches go on at %v, want %v; %d are open, want %d", s.what, got, s.next, len(r.open), s.remaining)
 		}
 	}
 }

@@ -92,7 +92,7 @@ const memberHost = "member"
 
 func (s *Server) register() {
 	pb.RegisterKVServer(s.grpc, &keys{s: s, next: v3rpc.NewQuotaKVServer(s.etcd)})
-	pb.RegisterWatchServer(s.grpc, &watches{next: v3rpc.NewWatchServer(s.etcd)})
+	pb.RegisterWatchServer(s.grpc, &watches{s: s, next: v3rpc.NewWatchServer(s.etcd)})
 	pb.RegisterLeaseServer(s.grpc, &leases{s: s, next: v3rpc.NewQuotaLeaseServer(s.etcd)})
 	pb.RegisterClusterServer(s.grpc, &members{s: s, next: v3rpc.NewClusterServer(s.etcd)})
 	pb.RegisterMaintenanceServer(s.grpc, &maintenance{next: v3rpc.NewMaintenanceServer(s.etcd, nil)}) // Only its Status is called.

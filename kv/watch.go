@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"sync"
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -12,18 +13,26 @@ import (
 // watches is etcd's Watch service inside the prefix.
 type watches struct {
 	pb.UnimplementedWatchServer
+	s    *Server
 	next pb.WatchServer
 }
 
 // Watch implements pb.WatchServer.
 func (w *watches) Watch(stream pb.Watch_WatchServer) error {
-	return w.next.Watch(&usersWatch{Watch_WatchServer: stream})
+	return w.next.Watch(&usersWatch{Watch_WatchServer: stream, revision: w.s.etcd.KV().Rev})
 }
 
 // usersWatch translates a stream of watches.
+//
+// A watch from now on gets its first revision here, and the answer to its creation tells the one before: etcd itself tells
+// one that may be later than changes that are still to be shown, so that who goes on from there could miss them.
 type usersWatch struct {
 	pb.Watch_WatchServer
-	open atomic.Int64
+	revision func() int64
+	open     atomic.Int64
+
+	mu     sync.Mutex
+	starts []int64 // Of the creations that are not answered yet, in the order of their answers; 0: chosen by the client.
 }
 
 // Recv implements pb.Watch_WatchServer.
@@ -36,6 +45,16 @@ func (u *usersWatch) Recv() (*pb.WatchRequest, error) {
 		return nil, refusal(codes.ResourceExhausted, reason.Because(reason.TooMany, reason.Args{"what": "watches of one stream", "have": maxWatchers}))
 	}
 	watchInside(r)
+	if c := r.GetCreateRequest(); c != nil {
+		start := int64(0)
+		if c.StartRevision == 0 {
+			start = u.revision() + 1
+			c.StartRevision = start
+		}
+		u.mu.Lock()
+		u.starts = append(u.starts, start)
+		u.mu.Unlock()
+	}
 	return r, nil
 }
 
@@ -43,6 +62,9 @@ func (u *usersWatch) Recv() (*pb.WatchRequest, error) {
 func (u *usersWatch) Send(r *pb.WatchResponse) error {
 	if r.Canceled {
 		u.open.Add(-1)
+	}
+	if r.Created {
+		u.created(r)
 	}
 	if len(r.Events) == 0 {
 		return u.Watch_WatchServer.Send(r)
@@ -52,4 +74,16 @@ func (u *usersWatch) Send(r *pb.WatchResponse) error {
 		CompactRevision: r.CompactRevision, CancelReason: r.CancelReason, Fragment: r.Fragment,
 		Events: eventsBare(r.Events),
 	})
+}
+
+func (u *usersWatch) created(r *pb.WatchResponse) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.starts) == 0 {
+		return
+	}
+	if start := u.starts[0]; start > 0 {
+		r.Header.Revision = start - 1
+	}
+	u.starts = u.starts[1:]
 }
