@@ -50,13 +50,14 @@ func (l *Leader) build(p *cluster.Picture) {
 	for _, name := range slices.Sorted(maps.Keys(p.Unplaced)) {
 		l.unplaced[name] = p.Unplaced[name].Reason
 	}
+	l.findHanding(p)
 	l.machines(p)
 	for _, name := range p.UnitNames() {
 		l.setUnit(p, p.Units[name])
 	}
 	l.findGrown(p)
 	for _, on := range sortedOn(l.held) {
-		if _, grown := l.lingers[on]; grown {
+		if _, grown := l.lingers[on]; grown || l.handing[on] {
 			continue
 		}
 		l.planner.Adopt(on.Unit, on.Machine, l.held[on].Epoch)
@@ -223,13 +224,10 @@ func (l *Leader) setMachine(p *cluster.Picture, id string) {
 	}
 	since, silent := l.down[id]
 	l.isDown[id] = silent && now.Sub(since) >= l.cfg.DownAfter
-	cordoned := p.Admin[id] != nil && p.Admin[id].Cordoned
-	for _, c := range m.Conditions {
-		cordoned = cordoned || c.NoNew
-	}
+	cordoned, draining, refuses := l.closed(p, id)
 	l.planner.SetMachine(plan.Machine{
 		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(),
-		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Silent: silent, Down: l.isDown[id],
+		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Draining: draining, Refuses: refuses, Silent: silent, Down: l.isDown[id],
 	})
 }
 

@@ -66,6 +66,7 @@ type Leader struct {
 	count    map[string]int // Machines that hold a unit.
 	unplaced map[string]*reason.Reason
 	lingers  map[cluster.On]*reason.Reason // Held by a lost machine, as no other can take it.
+	handing  map[cluster.On]bool           // Held by a drained machine until it is healthy elsewhere.
 	rested   map[string]bool               // Told to the planner as holding nothing: see Rests.
 	waking   []plan.Unit                   // Rested, and are to run again: told to it as unwanted for one decision.
 	bad      map[string]*reason.Reason     // Units whose text cannot be read.

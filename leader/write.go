@@ -48,6 +48,7 @@ func (e *edit) size() int {
 // written already: if they are not, everything is built anew.
 func (l *Leader) decide() []edit {
 	var edits []edit
+	l.planner.Pace(maxHanding - len(l.handing))
 	changes := l.planner.Decide()
 	if len(l.waking) > 0 {
 		changes = slices.Clone(changes)
@@ -76,6 +77,7 @@ func (l *Leader) decide() []edit {
 		}
 	}
 	edits = append(edits, l.stopLingering()...)
+	edits = append(edits, l.finishHandovers()...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
 			edits = append(edits, edit{unit: name, order: leaving, why: l.bad[name]})
@@ -93,7 +95,9 @@ func (l *Leader) translate(c plan.Change) edit {
 			l.lingers[cluster.On{Machine: c.From, Unit: c.Unit}] = c.Reason
 			return e // No other machine can take it: it stays where it may still run, and is shown as lost.
 		}
-		e.drop = append(e.drop, cluster.On{Machine: c.From, Unit: c.Unit})
+		if !l.handsOver(c) {
+			e.drop = append(e.drop, cluster.On{Machine: c.From, Unit: c.Unit})
+		}
 	}
 	if !c.Global || c.Machine == "" && c.From == "" {
 		e.drop = l.elsewhere(c, e.drop)
