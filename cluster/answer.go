@@ -34,7 +34,21 @@ func (p *Picture) Answer(name string) (Answer, bool) {
 	case a.Global:
 		return p.answerGlobal(a, w, on), true
 	}
-	return p.answerOn(a, w, on[0]), true
+	return p.answerOn(a, w, p.answers(name, on)), true
+}
+
+// answers is the machine that speaks for a unit: of several, on its way from a drained machine to another one, the one it
+// came to last, unless it is healthy at an earlier one only.
+func (p *Picture) answers(name string, on []string) string {
+	best, bestHealthy, bestEpoch := on[0], false, int64(-1)
+	for _, id := range on {
+		s, epoch := p.Statuses[On{id, name}], p.Placements[On{id, name}].Epoch
+		healthy := s != nil && s.State == Healthy && p.Alive[id]
+		if bestEpoch < 0 || healthy && !bestHealthy || healthy == bestHealthy && epoch > bestEpoch {
+			best, bestHealthy, bestEpoch = id, healthy, epoch
+		}
+	}
+	return best
 }
 
 func (a Answer) with(s State, r *reason.Reason, final bool) Answer {
