@@ -100,9 +100,16 @@ func (m *machines) kill(name string) {
 	_ = c.Wait()
 }
 
+func (m *machines) signal(name string, s syscall.Signal) {
+	if err := m.proc[name].Process.Signal(s); err != nil {
+		m.t.Error(err)
+	}
+}
+
 func (m *machines) end(name string) {
 	c := m.proc[name]
 	delete(m.proc, name)
+	_ = c.Process.Signal(syscall.SIGCONT)
 	_ = c.Process.Signal(syscall.SIGTERM)
 	done := time.AfterFunc(20*time.Second, func() { _ = c.Process.Kill() })
 	defer done.Stop()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,7 +115,7 @@ func survive(t *testing.T, m *machines) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for range renewed { //nolint:revive // Only that it goes on counts.
+		for range renewed { // Only that it goes on counts.
 		}
 		if ctx.Err() == nil {
 			t.Error("the lease was lost")
@@ -131,8 +132,16 @@ func survive(t *testing.T, m *machines) {
 		begun := time.Now()
 		m.kill(name)
 		w.settle(t)
-		t.Logf("%s was killed: the next write was done after %v", name, time.Since(begun).Round(time.Millisecond))
+		t.Logf("%s was killed: ten writes were done after %v", name, time.Since(begun).Round(time.Millisecond))
 		m.start(name, "")
+	}
+	for _, name := range []string{"m1", "m2", "m3"} {
+		w.settle(t)
+		begun := time.Now()
+		m.signal(name, syscall.SIGSTOP)
+		w.settle(t)
+		t.Logf("%s was frozen: ten writes were done after %v", name, time.Since(begun).Round(time.Millisecond))
+		m.signal(name, syscall.SIGCONT)
 	}
 	last := w.settle(t)
 	cancelWrites := w.stop()

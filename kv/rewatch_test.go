@@ -57,7 +57,7 @@ func TestWatchesGoOnWithoutGapOrRepeat(t *testing.T) {
 	const watchesMade, keysWritten = 40, 2 // Few keys: what is left out has to be some watch's.
 	w := &seen{events: map[int64][]int64{}, created: map[int64]int64{}, canceled: map[int64]bool{}, changed: make(chan struct{}, 1)}
 	var wg sync.WaitGroup
-	wg.Go(func() { w.read(t, ctx, stream) })
+	wg.Go(func() { w.read(ctx, t, stream) })
 	direct := client(t, door(t, ForwardOptions{Local: m.server}))
 	written := map[string][]int64{}
 	put := func(key string) int64 {
@@ -141,7 +141,7 @@ type seen struct {
 	changed  chan struct{}
 }
 
-func (w *seen) read(t *testing.T, ctx context.Context, stream grpc.BidiStreamingClient[pb.WatchRequest, pb.WatchResponse]) {
+func (w *seen) read(ctx context.Context, t *testing.T, stream grpc.BidiStreamingClient[pb.WatchRequest, pb.WatchResponse]) {
 	for {
 		resp, err := stream.Recv()
 		if err != nil {

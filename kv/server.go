@@ -197,7 +197,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if !blocks(info.FullMethod) {
-		defer context.AfterFunc(s.eras.now(), func() { cancel(errNewLeader) })()
+		defer context.AfterFunc(s.eras.now(), func() { cancel(errNewLeader) })() //nolint:contextcheck // An era is the store's.
 	}
 	resp, err = handle(ctx, req)
 	if err != nil && errors.Is(context.Cause(ctx), errNewLeader) {
