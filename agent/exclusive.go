@@ -44,6 +44,7 @@ func (a *Agent) admit(ctx context.Context, s *slot, now time.Time) (ok bool, err
 		s.refused = noKeeper(a.Runtime.Name())
 		return false, nil
 	}
+	s.admitAt = time.Time{}
 	k, err := a.keeper(ctx)
 	if err != nil {
 		return false, a.refuse(s, "ask the keeper of", err)
@@ -58,12 +59,12 @@ func (a *Agent) admit(ctx context.Context, s *slot, now time.Time) (ok bool, err
 	if !s.runs() || k.Cut[s.name] {
 		s.refused = reason.Because(reason.NoLease, reason.Args{"unit": s.name})
 	}
-	s.due = now.Add(admitAgain)
+	s.admitAt = now.Add(admitAgain)
 	if k.Epoch == 0 || !live {
 		return false, nil
 	}
 	if !s.stored || s.unsure || s.status.Epoch != s.epoch || s.status.Lease != k.Epoch {
-		s.dirty, s.due = true, now // The claim is written at the end of this pass.
+		s.dirty, s.admitAt = true, now // The claim is written at the end of this pass.
 		return false, nil
 	}
 	if there, err := a.stillPlaced(ctx, s); err != nil || !there {
@@ -73,7 +74,7 @@ func (a *Agent) admit(ctx context.Context, s *slot, now time.Time) (ok bool, err
 		a.Log.Info("an exclusive unit gets no leave to run yet", "unit", s.name, "error", err)
 		return false, nil
 	}
-	a.held = nil
+	a.held, s.admitAt = nil, time.Time{}
 	return true, nil
 }
 

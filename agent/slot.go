@@ -52,6 +52,8 @@ type slot struct {
 
 	dirty bool      // The wish, the runtime or a check has news.
 	due   time.Time // Look again then; zero: when something happens.
+
+	admitAt time.Time // An exclusive unit without leave to run: ask for it again then.
 }
 
 // pending is an order that was handed over, and what the runtime showed at that time.

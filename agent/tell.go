@@ -129,6 +129,9 @@ func (a *Agent) word(ctx context.Context, s *slot, now time.Time, away error, b 
 	if s.pending != nil {
 		due = earlier(due, s.pending.at.Add(pendingGrace))
 	}
+	if !s.admitAt.IsZero() {
+		due = earlier(due, s.admitAt)
+	}
 	if out.State == cluster.Stopped && !s.dirtyStop() {
 		s.stopped = now
 	}

@@ -104,7 +104,6 @@ type Claim struct {
 
 // Machine is what a leader knows of a machine that holds a claim.
 type Machine struct {
-	Alive     bool
 	Down      bool          // It is missed for so long that its units move.
 	Epoch     int64         // Of its sign of life; 0: none.
 	Condemned int64         // The revision in which it was last condemned; 0: never.
@@ -135,7 +134,7 @@ func Judge(c Claim, m Machine, stop time.Duration) (v Verdict, left time.Duratio
 		return Free, 0
 	}
 	switch {
-	case m.Alive && m.Epoch > c.Lease && m.Epoch >= m.Condemned: // It has begun anew, with nothing running.
+	case m.Epoch > c.Lease && m.Epoch >= m.Condemned: // It has begun anew, with nothing running.
 		return Free, 0
 	case m.Condemned > 0 && m.Condemned > c.Lease:
 		if left = Wait(stop) - m.Waited; left <= 0 || m.Fenced >= m.Condemned {

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
+	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
@@ -16,6 +18,7 @@ type demands map[[sha256.Size]byte]*read
 
 type read struct {
 	demand unit.Demand
+	stop   time.Duration // How long it has to stop, when it is exclusive.
 	bad    *reason.Reason
 }
 
@@ -67,7 +70,7 @@ func readText(w *cluster.Wanted) *read {
 	}
 	u, err := unit.Load(unit.Name(w.Name), []byte(w.Text), dropins, unit.Host{})
 	if err == nil {
-		return &read{demand: u.Demand()}
+		return &read{demand: u.Demand(), stop: fence.StopTime(u)}
 	}
 	if r, ok := errors.AsType[*reason.Reason](err); ok {
 		return &read{bad: r}

@@ -44,6 +44,7 @@ func (l *Leader) build(p *cluster.Picture) {
 	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
 	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
 	l.rested, l.waking = map[string]bool{}, nil
+	l.gated = map[string]*gated{}
 	for _, on := range sortedOn(p.Placements) {
 		l.hold(on, *p.Placements[on])
 	}
@@ -223,7 +224,7 @@ func (l *Leader) setMachine(p *cluster.Picture, id string) {
 		l.down[id] = now
 	}
 	since, silent := l.down[id]
-	l.isDown[id] = silent && now.Sub(since) >= l.cfg.DownAfter
+	l.isDown[id] = silent && (now.Sub(since) >= l.cfg.DownAfter || p.Signs[id].Left)
 	cordoned, draining, refuses := l.closed(p, id)
 	l.planner.SetMachine(plan.Machine{
 		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(),

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/loop"
 	"argosy.dev/argosy/plan"
 	"argosy.dev/argosy/reason"
@@ -39,7 +40,7 @@ type Config struct {
 }
 
 // DefaultDownAfter together with the lease of a machine's sign of life is how long a lost machine goes unnoticed.
-const DefaultDownAfter = 8 * time.Second
+const DefaultDownAfter = fence.DownAfter
 
 const (
 	every      = 30 * time.Second       // A look at least so often, also without a kick.
@@ -72,6 +73,10 @@ type Leader struct {
 	bad      map[string]*reason.Reason     // Units whose text cannot be read.
 	wanted   map[string]bool
 	next     time.Duration
+
+	gated     map[string]*gated        // Exclusive units that wait for their last machine.
+	claims    map[string][]fence.Claim // To exclusive units, by unit; nil: to be looked up.
+	condemned map[string]seen          // Machines, by this leader's own clock.
 }
 
 // New makes a leader that has not looked yet.
@@ -82,7 +87,7 @@ func New(cfg Config) *Leader {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Leader{cfg: cfg, demands: demands{}, down: map[string]time.Time{}}
+	return &Leader{cfg: cfg, demands: demands{}, down: map[string]time.Time{}, condemned: map[string]seen{}}
 }
 
 // Pass looks, decides and writes. An error means that nothing can be said about the last write: the next Pass
@@ -110,7 +115,8 @@ func (l *Leader) Pass(ctx context.Context, by store.Writer) error {
 // link makes the first link of a new chain: from here on no earlier write of ours can be done any more.
 func (l *Leader) link(ctx context.Context, by store.Writer) error {
 	if by != l.by {
-		l.by, l.down = by, map[string]time.Time{} // A new leader gives silent machines their time anew.
+		l.by, l.down = by, map[string]time.Time{} // A new leader gives silent machines their time anew,
+		l.condemned = map[string]seen{}           // and condemned ones theirs.
 	}
 	l.chain, l.planner = 0, nil
 	rev, err := l.cfg.Store.Write(ctx, by, store.Put(cluster.LeaderKey(), cluster.Reign{ID: by.ID, At: l.cfg.Now()}))

@@ -24,6 +24,8 @@ type edit struct {
 	put   *cluster.Placement
 	why   *reason.Reason // The unplaced record to be written.
 	clear bool           // The unplaced record goes.
+
+	condemn string // A machine whose epoch is to end; nothing else is set then.
 }
 
 // The order of edits.
@@ -41,6 +43,9 @@ func (e *edit) size() int {
 	if e.why != nil || e.clear {
 		n++
 	}
+	if e.condemn != "" {
+		n += 2
+	}
 	return n
 }
 
@@ -48,6 +53,7 @@ func (e *edit) size() int {
 // written already: if they are not, everything is built anew.
 func (l *Leader) decide() []edit {
 	var edits []edit
+	l.claims = nil
 	l.planner.Pace(maxHanding - len(l.handing))
 	changes := l.planner.Decide()
 	if len(l.waking) > 0 {
@@ -59,10 +65,12 @@ func (l *Leader) decide() []edit {
 		changes = append(changes, l.planner.Decide()...)
 	}
 	for _, c := range changes {
+		delete(l.gated, c.Unit)
 		if l.bad[c.Unit] != nil {
 			continue // Told below.
 		}
 		e := l.translate(c)
+		l.gate(&e)
 		switch planted {
 		case "noreason":
 			e.why = nil
@@ -78,6 +86,7 @@ func (l *Leader) decide() []edit {
 	}
 	edits = append(edits, l.stopLingering()...)
 	edits = append(edits, l.finishHandovers()...)
+	edits = append(edits, l.openGates()...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
 			edits = append(edits, edit{unit: name, order: leaving, why: l.bad[name]})
@@ -91,7 +100,8 @@ func (l *Leader) decide() []edit {
 func (l *Leader) translate(c plan.Change) edit {
 	e := edit{unit: c.Unit, order: leaving}
 	if c.From != "" && c.From != c.Machine {
-		if c.Machine == "" && c.Reason != nil && l.wanted[c.Unit] && l.isDown[c.From] {
+		_, held := l.held[cluster.On{Machine: c.From, Unit: c.Unit}]
+		if c.Machine == "" && c.Reason != nil && l.wanted[c.Unit] && l.isDown[c.From] && held {
 			l.lingers[cluster.On{Machine: c.From, Unit: c.Unit}] = c.Reason
 			return e // No other machine can take it: it stays where it may still run, and is shown as lost.
 		}
@@ -225,6 +235,10 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	t.set(store.PutIf(cluster.LeaderKey(), cluster.Reign{ID: l.by.ID, At: now}, l.chain))
 	for i := range edits {
 		e := &edits[i]
+		if e.condemn != "" {
+			t.set(store.Put(cluster.CondemnedKey(e.condemn), cluster.Condemned{Machine: e.condemn, At: now}))
+			t.set(store.Delete(cluster.AliveKey(e.condemn)))
+		}
 		for _, on := range e.drop {
 			t.set(store.Delete(cluster.PlacementKey(on.Machine, on.Unit)))
 		}
