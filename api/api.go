@@ -92,7 +92,9 @@ type API struct {
 	// refusals bound what goes to the audit log.
 	refusals refusals
 	rights   rights
-	mute     atomic.Bool // That events cannot be written was said.
+	// strangers counts those who try to join.
+	strangers *strangers
+	mute      atomic.Bool // That events cannot be written was said.
 }
 
 // New makes the API. It starts nothing: run Loop, and Serve on a listener.
@@ -107,7 +109,7 @@ func New(c Config) *API {
 		c.Leader = func() string { return "" }
 	}
 	c.View = c.View.Fork()
-	a := &API{Config: c, hub: newHub(c.View), limits: newLimits(), demands: demands{of: map[string]demand{}}}
+	a := &API{Config: c, hub: newHub(c.View), limits: newLimits(), strangers: newStrangers(), demands: demands{of: map[string]demand{}}}
 	a.metrics = newMetrics(a)
 	a.routes = routes()
 	a.mux = http.NewServeMux()

@@ -99,8 +99,15 @@ func deedOf(c wire.Change) string {
 		is   bool
 		word string
 	}{
-		{c.Destroy, "destroy"}, {c.Text != nil, "submit"}, {c.Replace, "replace"}, {c.Desired != "", string(c.Desired)}, {c.Start, "start"},
-		{c.Restart, "restart"}, {c.Reload, "reload"}, {c.Trigger, "trigger"}, {c.Signal != 0, "kill -" + strconv.Itoa(c.Signal)},
+		{c.Destroy, "destroy"},
+		{c.Text != nil, "submit"},
+		{c.Replace, "replace"},
+		{c.Desired != "", string(c.Desired)},
+		{c.Start, "start"},
+		{c.Restart, "restart"},
+		{c.Reload, "reload"},
+		{c.Trigger, "trigger"},
+		{c.Signal != 0, "kill -" + strconv.Itoa(c.Signal)},
 	} {
 		if w.is {
 			words = append(words, w.word)

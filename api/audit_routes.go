@@ -182,7 +182,7 @@ func askServer(ctx context.Context, conf *tls.Config, u string, take func(*http.
 	if err != nil {
 		return err
 	}
-	c := http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+	c := http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 	resp, err := c.Do(req)
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {

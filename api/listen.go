@@ -221,13 +221,15 @@ func whoIs(c net.Conn) string {
 
 // Serve answers on a listener until ctx ends; then it closes it, lets running requests end for a while, and ends streams.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	return serveOn(ctx, &http.Server{}, l, h, log)
+}
+
+func serveOn(ctx context.Context, s *http.Server, l net.Listener, h http.Handler, log *slog.Logger) error {
 	// Requests outlive ctx, so that a change that has begun ends; streams look at stopping.
 	base := context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx.Done())
-	s := &http.Server{
-		Handler: h, ConnContext: ConnContext, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return base },
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	s.Handler, s.ConnContext, s.ReadHeaderTimeout, s.IdleTimeout, s.MaxHeaderBytes = h, ConnContext, headerTimeout, idleTimeout, maxHeader
+	s.BaseContext = func(net.Listener) context.Context { return base }
+	s.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	select {

@@ -94,11 +94,13 @@ func (a *API) join(w http.ResponseWriter, r *http.Request) error {
 	if err := a.read(r.Context()); err != nil {
 		return err
 	}
-	out, err := a.Trust.Join(r.Context(), q)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, out)
+	return a.limitJoins(r, func() error {
+		out, err := a.Trust.Join(r.Context(), q)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, out)
+	})
 }
 
 func (a *API) renew(w http.ResponseWriter, r *http.Request) error {

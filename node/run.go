@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +49,7 @@ func (n *node) run(ctx context.Context) error {
 	start("api", func(ctx context.Context) error { return api.Serve(ctx, n.socket, n.inside, n.Log) })
 	if n.network != nil {
 		start("api", func(ctx context.Context) error {
-			return api.Serve(ctx, tls.NewListener(n.network, n.keeper.ServerTLS()), n.outside, n.Log)
+			return api.ServeTLS(ctx, n.network, n.keeper.ServerTLS(), n.outside, n.Log)
 		})
 	}
 	start("configuration", n.openConfig)
