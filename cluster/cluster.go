@@ -205,7 +205,7 @@ type MachineAdmin struct {
 	Renew time.Time `json:"renew,omitzero"`
 }
 
-// Role is what a user may do (docs/security.md).
+// Role is what a user may do (docs/cluster.md).
 type Role string
 
 // The roles, each with all that the one before it may.
