@@ -126,9 +126,17 @@ func (w Writer) May(changes ...Change) error {
 	return nil
 }
 
-// mayEnd: the leader takes a machine's sign of life away together with condemning its epoch.
+// mayEnd: the leader takes a machine's sign of life away together with condemning its epoch, and a person takes all that a
+// machine said away with the machine.
 func (w Writer) mayEnd(c Change) bool {
-	return w.Role == Leader && c.Value == nil && strings.HasPrefix(c.Key, cluster.AlivePrefix)
+	switch w.Role {
+	case Leader:
+		return c.Value == nil && strings.HasPrefix(c.Key, cluster.AlivePrefix)
+	case Person:
+		return c.Value == nil && hasPrefix(c.Key, cluster.MachinesPrefix, cluster.AlivePrefix, cluster.StatusesPrefix)
+	case Machine:
+	}
+	return false
 }
 
 func (w Writer) owns(key string) bool {
