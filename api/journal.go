@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"argosy.dev/argosy/cluster"
@@ -16,9 +17,19 @@ import (
 const (
 	maxJournalLines = 100000
 	maxInvocation   = 64
-	lineBatch       = 256 // Lines in one write.
-	lineTimeFormat  = "Jan 02 15:04:05.000"
+	// maxJournalMachines bounds the machines that one request names; everyMachine stands for all.
+	maxJournalMachines = 256
+	everyMachine       = "all"
+	lineBatch          = 256 // Lines in one write.
+	lineTimeFormat     = "Jan 02 15:04:05.000"
 )
+
+// Journals reads the lines that any machine keeps; what stands behind a server's API is one.
+type Journals interface {
+	Journal
+	// JournalOn gives the lines of a unit that machines keep, named by their ids; the unit need not be there any more.
+	JournalOn(ctx context.Context, machines []string, name string, q runtime.JournalQuery) (<-chan cluster.Line, error)
+}
 
 // journal is GET /v1/units/{name}/journal.
 func (a *API) journal(w http.ResponseWriter, r *http.Request) error {
@@ -33,17 +44,63 @@ func (a *API) journal(w http.ResponseWriter, r *http.Request) error {
 	if err := a.read(r.Context()); err != nil {
 		return err
 	}
-	if _, _, there := a.hub.answer(string(name)); !there {
-		return reason.Because(reason.NoSuchUnit, reason.Args{"unit": string(name)})
-	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel() // The runtime stops reading when the reader has gone.
-	lines, err := a.Journal.Journal(ctx, string(name), q)
+	lines, err := a.openJournal(ctx, string(name), r.URL.Query()["machine"], q)
 	if err != nil {
 		return err
 	}
 	kind := wants(r, jsonLinesType, plainType, eventStreamType)
 	return pumpLines(ctx, newStream(w, contentType(kind)), kind, lines)
+}
+
+// openJournal reads where the unit is, or from the machines that are named: those may have lines of a unit that the
+// cluster does not know any more.
+func (a *API) openJournal(ctx context.Context, name string, machines []string, q runtime.JournalQuery) (<-chan cluster.Line, error) {
+	if len(machines) == 0 {
+		if _, _, there := a.hub.answer(name); !there {
+			return nil, reason.Because(reason.NoSuchUnit, reason.Args{"unit": name})
+		}
+		return a.Journal.Journal(ctx, name, q)
+	}
+	ids, err := a.journalMachines(machines)
+	if err != nil {
+		return nil, err
+	}
+	if all, ok := a.Journal.(Journals); ok {
+		return all.JournalOn(ctx, ids, name, q)
+	}
+	if len(ids) != 1 || ids[0] != a.MachineID {
+		return nil, reason.Because(reason.NotServer, reason.Args{"machine": cluster.ShortID(a.MachineID)})
+	}
+	return a.Journal.Journal(ctx, name, q)
+}
+
+// journalMachines are the ids of machines that a query names; "all" names every one.
+func (a *API) journalMachines(names []string) ([]string, error) {
+	if len(names) > maxJournalMachines {
+		return nil, tooLarge("machines in one request", len(names), maxJournalMachines)
+	}
+	var ids []string
+	for _, name := range names {
+		if name == a.MachineID { // Also before its record is there.
+			ids = append(ids, name)
+			continue
+		}
+		if name == everyMachine {
+			for _, m := range a.machineList().Machines {
+				ids = append(ids, m.ID)
+			}
+			continue
+		}
+		m, err := a.machine(name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 func contentType(kind string) string {
@@ -133,7 +190,11 @@ func (s *stream) journalLine(kind string, l cluster.Line) {
 	case eventStreamType:
 		s.event("", encode(l))
 	case plainType:
-		s.line(fmt.Appendf(nil, "%s %s[%d]: %s", l.At.UTC().Format(lineTimeFormat), l.Unit, l.PID, l.Text))
+		where := l.Machine
+		if where != "" {
+			where += " "
+		}
+		s.line(fmt.Appendf(nil, "%s %s%s[%d]: %s", l.At.UTC().Format(lineTimeFormat), where, l.Unit, l.PID, l.Text))
 	default:
 		s.line(encode(l))
 	}

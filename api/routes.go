@@ -38,7 +38,7 @@ var (
 
 // routes is the table.
 func routes() []route {
-	return slices.Concat(unitRoutes(), clusterRoutes(), trustRoutes(), shellRoutes(), auditRoutes(), fleetRoutes())
+	return slices.Concat(unitRoutes(), clusterRoutes(), machineRoutes(), trustRoutes(), shellRoutes(), settingsRoutes(), auditRoutes(), fleetRoutes())
 }
 
 func unitRoutes() []route {
@@ -72,6 +72,7 @@ func unitRoutes() []route {
 				{"follow", "query", "boolean", "Go on until the caller goes."},
 				{"invocation", "query", "string", "Only of this run; \"previous\": of the run before the last."},
 				{"since", "query", "string", "Only lines from this time on (RFC 3339)."},
+				{"machine", "query", "names", "Only what these machines keep, also of a unit that is not there any more; \"all\": every machine. Else: of those where the unit is."},
 			},
 			answer: cluster.Line{}, kinds: []string{jsonLinesType, plainType, eventStreamType}, also: []int{404}, stream: true, handle: (*API).journal,
 		},

@@ -7,15 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
-	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
-	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/wire"
 )
 
@@ -189,46 +186,6 @@ func (c *Client) FollowEvents(ctx context.Context, since int64, unit string, f f
 			return ctx.Err()
 		}
 		pause = min(2*pause, lastPause)
-	}
-}
-
-// Journal calls f for each line of a unit, oldest first; with Follow it goes on until ctx ends, f returns an error,
-// or the server goes.
-func (c *Client) Journal(ctx context.Context, name string, q runtime.JournalQuery, f func(cluster.Line) error) error {
-	v := url.Values{}
-	if q.Lines > 0 {
-		v.Set("lines", strconv.Itoa(q.Lines))
-	}
-	if q.Follow {
-		v.Set("follow", "true")
-	}
-	if q.Invocation != "" {
-		v.Set("invocation", q.Invocation)
-	}
-	if !q.Since.IsZero() {
-		v.Set("since", q.Since.Format(time.RFC3339Nano))
-	}
-	resp, err := c.send(ctx, request{method: http.MethodGet, path: unitPath(name) + "/journal", query: v, header: map[string]string{"Accept": "application/jsonl"}})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	r := bufio.NewReader(resp.Body)
-	for {
-		b, err := readLine(r)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return c.unreachable(ctx, err)
-		}
-		var l cluster.Line
-		if err := json.Unmarshal(b, &l); err != nil {
-			return fmt.Errorf("a line cannot be read: %w", err)
-		}
-		if err := f(l); err != nil {
-			return err
-		}
 	}
 }
 

@@ -65,8 +65,13 @@ type Exit struct {
 type Line struct {
 	At         time.Time `json:"at"`
 	Unit       string    `json:"unit"`
-	Stream     string    `json:"stream"` // stdout, stderr, argosy (words of the runtime about the unit).
+	Machine    string    `json:"machine,omitempty"` // Its name; set by what reads several machines.
+	Stream     string    `json:"stream"`            // stdout, stderr, argosy (words of the runtime about the unit), or StreamJournal.
 	PID        int       `json:"pid,omitempty"`
 	Invocation string    `json:"invocation,omitempty"`
 	Text       string    `json:"text"`
 }
+
+// StreamJournal is the stream of what is said about a journal itself: a machine whose lines are missing, a unit that goes
+// on elsewhere.
+const StreamJournal = "journal"

@@ -33,6 +33,8 @@ type journalQuery struct {
 	// Invocation: only of that run; empty: of all that are kept.
 	Invocation string
 	Since      time.Time
+	Machines   []string // Only what these keep, also of units that are gone; "all": every one; none: where the unit is.
+	Opened     func()   // Called when the cluster has begun to answer; may be nil.
 }
 
 // eventQuery says which events are wanted.
@@ -102,7 +104,7 @@ func (r remote) Journal(ctx context.Context, name string, q journalQuery, each f
 	if q.Previous {
 		rq.Invocation = "previous"
 	}
-	return r.c.Journal(ctx, name, rq, each)
+	return r.c.Lines(ctx, name, client.LinesQuery{JournalQuery: rq, Machines: q.Machines, Opened: q.Opened}, each)
 }
 
 // Events gives the last events that match, then, if asked to, each new one.

@@ -38,8 +38,13 @@ func TestJournalsAreFollowedInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.lines["silent"] = said("silent", "stdout", 7)
-	if err := followAll(t.Context(), d, units, until, tell); err != nil {
+	c := &call{}
+	p := &journalPrinter{app: &app{system: system{stdout: &c.out, stderr: &c.err}, output: formatText}, live: true}
+	if err := followAll(t.Context(), d, units, until, journalQuery{}, p); err != nil {
 		t.Fatal(err)
+	}
+	for l := range strings.Lines(c.out.String()) {
+		got = append(got, strings.Join(strings.Fields(l)[3:], " "))
 	}
 	if want := "line 3 line 4 line 5 line 6 line 7"; strings.Join(got, " ") != want {
 		t.Errorf("told %q, want %q", got, want)

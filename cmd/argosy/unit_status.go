@@ -133,7 +133,7 @@ func (a *app) statusBlock(one statusOut, machines []wire.MachineDetail) []string
 	if len(one.Log) > 0 {
 		b.lines = append(b.lines, "")
 		for _, l := range one.Log {
-			b.lines = append(b.lines, b.style.Cut(journalLine(b.style, l, false), b.width))
+			b.lines = append(b.lines, b.style.Cut(journalLine(b.style, l, false, false), b.width))
 		}
 	}
 	return b.lines
