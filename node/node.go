@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	aliveTTL   = 10 * time.Second // A machine that is not heard of for so long is not alive.
 	leasePause = time.Second
+	byeWithin  = 3 * time.Second // For telling the cluster that the machine leaves.
 	stopWithin = 10 * time.Second
 )
 

@@ -7,12 +7,14 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"argosy.dev/argosy/agent"
 	"argosy.dev/argosy/api"
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/identity"
+	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/store"
 )
 
@@ -83,6 +85,8 @@ type life struct {
 	alone  chan struct{} // Closed when the machine goes on without the store.
 	wg     sync.WaitGroup
 	cancel context.CancelCauseFunc
+	// ownPart answers for this machine alone while a server has not read the store; nil: nothing was kept.
+	ownPart atomic.Pointer[api.API]
 }
 
 // begin starts a loop of this life; one that fails ends it.
@@ -139,19 +143,37 @@ func (l *life) newAgent(view *store.View) *agent.Agent {
 	return agent.New(agent.Config{
 		Machine: l.id, Store: ownWords{l.store, view}, View: view, Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
 		Host: agent.HostFacts(hostID(l.id)), Record: &l.record, Ledger: agent.FileLedger(filepath.Join(l.Data, "orders")), Now: time.Now, Log: l.Log,
+		Part: l.part(), BootClock: agent.BootClock,
 	})
 }
 
-// beat says that this machine is there, for as long as it lives.
+// beat says that this machine is there, for as long as it lives. A daemon that ends says nothing: its units go on, and it
+// may be back before it is missed. One that ends its units says goodbye, and they move at once.
 func (l *life) beat(ctx context.Context) error {
-	by := store.Writer{Role: store.Machine, ID: l.id}
-	for ctx.Err() == nil {
-		if err := l.store.KeepAlive(ctx, by, cluster.AliveKey(l.id), []byte("{}"), aliveTTL); err != nil && ctx.Err() == nil {
-			l.Log.Warn("the machine's lease was lost, taking a new one", "error", err)
-			pause(ctx, leasePause)
-		}
+	leases, ok := l.store.(agent.BeatStore)
+	if !ok {
+		return errors.New("the store has no leases")
+	}
+	fencer, _ := l.units.(runtime.Fencer)
+	b := &agent.Beat{Machine: l.id, Store: leases, Part: l.part(), Fencer: fencer, BootClock: agent.BootClock, Log: l.Log}
+	b.Run(ctx)
+	if !l.StopUnits || errors.Is(context.Cause(ctx), errChange) {
+		return nil
+	}
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), byeWithin)
+	defer cancel()
+	if err := b.Leave(bye, l.store.Write); err != nil {
+		l.Log.Warn("the cluster could not be told that this machine leaves: it will be missed", "error", err)
 	}
 	return nil
+}
+
+// part is where this machine reads its own placements: a server in the store, an agent by its part of it.
+func (l *life) part() string {
+	if l.record.Server {
+		return cluster.PlacementsPrefix + l.id + "/"
+	}
+	return store.PartPrefix(l.id)
 }
 
 // work runs the agent once the picture is there: an empty picture is not a wish to stop everything. While the store
@@ -169,6 +191,7 @@ func (l *life) work(ctx context.Context, k *keepsake) error {
 	default:
 		old := store.NewView(l.Log)
 		old.Load(*pic)
+		l.showPart(ctx, old)
 		until, cancel := context.WithCancel(ctx)
 		go func() {
 			select {
