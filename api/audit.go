@@ -89,6 +89,8 @@ func heard(ctx context.Context, body any) {
 		}
 	case *wire.MachinePatch:
 		n.object = patchWords(*q)
+	case *wire.SettingsPatch:
+		n.object = settingsWords(*q)
 	}
 }
 
