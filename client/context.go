@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -246,3 +247,6 @@ func (s *Session) Due(now time.Time) bool { return !s.keeper.RenewAt(now).After(
 
 // Until is when the context's certificate ends.
 func (s *Session) Until() time.Time { return s.keeper.Leaf().NotAfter }
+
+// TLS is the setting of the session's calls.
+func (s *Session) TLS() *tls.Config { return s.keeper.ClientTLS(identity.KindServer, "") }
