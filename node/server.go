@@ -161,7 +161,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 		return nil
 	})
 	l.begin(ctx, "authority", func(ctx context.Context) error { return l.copyAuthority(ctx, desk) })
-	l.open(ctx, door, door)
+	l.open(ctx, localDoor{l, door}, door)
 	return l.wait(ctx)
 }
 

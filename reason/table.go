@@ -302,7 +302,7 @@ func table() []Entry {
 		{
 			Code: StoreUnavailable, Scope: ScopeCluster, Cure: Transient, Short: "store away", Args: []string{"error"},
 			Doc:      "The store does not answer. Running units are not touched.",
-			sentence: say("the store does not answer: {error}"), hint: say("running units are untouched; argosy status shows the store"),
+			sentence: say("the store does not answer: {error}"), hint: say("running units are untouched; argosy status --local, on a machine, shows its own"),
 		},
 		{
 			Code: StoreFull, Scope: ScopeCluster, Cure: Permanent, Short: "store full", Args: []string{"size", "quota"},
@@ -316,7 +316,7 @@ func table() []Entry {
 			sentence: say("cannot reach argosy at {address}: {error}"),
 			hint: func(r *Reason) string {
 				if strings.HasPrefix(r.Str("address"), "cluster ") {
-					return "check the network; argosy context show says which servers are asked"
+					return "check the network; argosy context show says which servers are asked; argosy status --local, on a machine, shows its own units"
 				}
 				return "argosy up starts a one-machine cluster; ARGOSY_HOST=unix:///PATH names another socket, --context another cluster"
 			},

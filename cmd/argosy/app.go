@@ -46,6 +46,7 @@ type app struct {
 	session *client.Session // Of the context in use; nil without.
 	output  string
 	quiet   bool
+	local   bool // What the machine at the socket knows itself, without any server.
 	noColor bool
 }
 
@@ -149,5 +150,16 @@ func (a *app) connect() (door, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.local {
+		if a.session != nil {
+			return nil, usagef("on the machine: argosy VERB --local", "--local asks the machine at a socket; context %s is a whole cluster", a.session.Context.Name)
+		}
+		c = c.Local()
+	}
 	return remote{c}, nil
+}
+
+// localFlag lets a verb ask the machine at the socket alone.
+func (a *app) localFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&a.local, "local", false, "what this machine knows itself; works with every server away")
 }

@@ -41,7 +41,7 @@ when the one that was asked dies; each is said on stderr. -o json and jsonl have
 "journal".
 
 Every machine keeps what units wrote there, also when they have moved or were destroyed: --machine asks it, or several,
-or all.`,
+or all. --local reads this machine's, with every server away.`,
 		example: `
   argosy journal web@4
   argosy journal -f 'web@*'
@@ -60,6 +60,7 @@ or all.`,
 	f.BoolVar(&q.Previous, "previous", false, "lines of the run before the present one")
 	f.StringVar(&since, "since", "", "only lines since a time: 10min, 2h, 14:02, 2026-11-22 14:02:07")
 	f.StringSliceVar(&q.Machines, "machine", nil, "what these machines keep, by name or id; all: every machine")
+	a.localFlag(c)
 	c.Args = atLeastOne("a unit")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {

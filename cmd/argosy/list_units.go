@@ -101,10 +101,11 @@ func (a *app) listUnitsCommand() *cobra.Command {
 	l := &listing{}
 	var states []string
 	c := doc{
-		use: "list-units [UNIT...] [--state=STATE] [--fields=…] [--full] [--no-legend]", short: "List units, where they run, and what is so of each",
+		use: "list-units [UNIT...] [--state=STATE] [--fields=…] [--full] [--no-legend] [--local]", short: "List units, where they run, and what is so of each",
 		long: `
 Lists the units that somebody asked to run, with their state and the reason where it is not healthy. UNIT may be a glob.
-argosy list-unit-files lists everything that the cluster knows.`,
+argosy list-unit-files lists everything that the cluster knows. --local lists what this machine knows itself, with every
+server away.`,
 		example: `
   argosy list-units
   argosy list-units 'web@*' --state no-room,failed
@@ -113,6 +114,7 @@ argosy list-unit-files lists everything that the cluster knows.`,
 		exits: []int{exitOK, exitUsage, exitNoUnit, exitUnreachable},
 	}.command()
 	l.flags(c, "unit,machine,state,since,why", unitFields())
+	a.localFlag(c)
 	c.Flags().StringSliceVar(&states, "state", nil, "only units in these states (argosy help states)")
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -26,21 +26,26 @@ const (
 func (a *app) statusCommand() *cobra.Command {
 	lines := statusLogTail
 	c := doc{
-		use: "status [UNIT...] [-n LINES]", short: "What needs you; with UNIT: what is so of it, as systemctl status",
+		use: "status [UNIT...] [-n LINES] [--local]", short: "What needs you; with UNIT: what is so of it, as systemctl status",
 		long: `
 Without a unit: one line about the cluster, then every unit that needs somebody, with its reason, and the last changes
 that people made. Ends with 0 when all is well and with 1 when something needs you.
 
 With units: for each where it runs, its state with the reason, since when, its process, what the machine does not honour
-of its unit file, and its last log lines. Ends with 3 when one of them is not active.`,
+of its unit file, and its last log lines. Ends with 3 when one of them is not active.
+
+Any machine's socket, and any server, shows the whole cluster. --local shows what the machine at the socket knows itself,
+with every server away: on an agent its own units as they are now; on a server the cluster as it last read it.`,
 		example: `
   argosy status
   argosy status web@4
   argosy status 'web@*' -n 0
+  argosy status --local                  # this machine, also when no server answers
   argosy status -o json`,
 		exits: []int{exitOK, exitFailed, exitUsage, exitNotActive, exitNoUnit, exitUnreachable},
 	}.command()
 	c.Flags().IntVarP(&lines, "lines", "n", lines, "how many log lines to show")
+	a.localFlag(c)
 	c.ValidArgsFunction = a.completeUnits
 	c.RunE = func(c *cobra.Command, args []string) error {
 		d, err := a.connect()
