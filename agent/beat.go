@@ -58,14 +58,16 @@ func (b *Beat) Run(ctx context.Context) {
 	}
 }
 
-// Step does what is to be done next, and tells how soon to do the next step.
+// Step does what is to be done next, and tells how soon to do the next step. While the keeper has no epoch to show, as
+// units of one that is over still stop or the keeper does not answer, the machine says that it is there and no more.
 func (b *Beat) Step(ctx context.Context) (wait time.Duration) {
+	wait = fence.RenewEvery
 	if b.Fencer != nil && (b.epoch == 0 || b.over) {
 		if err := b.begin(ctx); err != nil {
+			wait = beatBusy
 			if !errors.Is(err, fence.ErrBusy) {
-				b.Log.Warn("the machine cannot take a new epoch yet", "error", err)
+				b.Log.Warn("the machine runs no exclusive units yet", "error", err)
 			}
-			return beatBusy
 		}
 	}
 	var err error
@@ -77,14 +79,14 @@ func (b *Beat) Step(ctx context.Context) (wait time.Duration) {
 	switch {
 	case err == nil:
 		b.again = beatAgain
-		return fence.RenewEvery
+		return wait
 	case ctx.Err() != nil:
 		return 0
 	case errors.Is(err, store.ErrLeaseLost):
 		b.Log.Warn("the machine's lease was lost, taking a new one")
 		b.lease = 0
 		return 0
-	case errors.Is(err, store.ErrStale) && b.epoch != 0:
+	case errors.Is(err, store.ErrStale) && b.shown() != 0:
 		b.condemned(ctx)
 		return 0
 	}
@@ -94,11 +96,19 @@ func (b *Beat) Step(ctx context.Context) (wait time.Duration) {
 	return wait
 }
 
+// shown is the epoch that the machine may show; 0: none.
+func (b *Beat) shown() int64 {
+	if b.over {
+		return 0
+	}
+	return b.epoch
+}
+
 func (b *Beat) key() string          { return cluster.AliveKey(b.Machine) }
 func (b *Beat) writer() store.Writer { return store.Writer{Role: store.Machine, ID: b.Machine} }
 
 func (b *Beat) grant(ctx context.Context) (int64, error) {
-	return b.Store.Grant(b.timed(ctx), b.writer(), b.key(), cluster.Encode(cluster.Sign{Epoch: b.epoch}), fence.TTL)
+	return b.Store.Grant(b.timed(ctx), b.writer(), b.key(), cluster.Encode(cluster.Sign{Epoch: b.shown()}), fence.TTL)
 }
 
 // begin goes on with the epoch that the keeper holds, or takes a new one when nothing of the last one runs any more: the
@@ -109,7 +119,7 @@ func (b *Beat) begin(ctx context.Context) error {
 		return err
 	}
 	if held.Epoch != 0 && held.Epoch != b.epoch {
-		b.epoch, b.over = held.Epoch, false
+		b.epoch, b.over, b.lease = held.Epoch, false, 0
 		return nil
 	}
 	pic, err := b.Store.Read(ctx, b.Part)
@@ -134,10 +144,10 @@ func (b *Beat) condemned(ctx context.Context) {
 
 // timed tells the keeper of each acknowledged renewal, when its request was sent by the boot clock.
 func (b *Beat) timed(ctx context.Context) context.Context {
-	if b.Fencer == nil {
+	epoch := b.shown()
+	if b.Fencer == nil || epoch == 0 {
 		return ctx
 	}
-	epoch := b.epoch
 	told := store.WithRenewed(ctx, func(sent time.Time) {
 		if err := b.Fencer.Renewed(ctx, epoch, fence.From(time.Duration(sent.UnixNano()), b.BootClock())); err != nil {
 			b.Log.Error("the keeper of exclusive units does not take a renewal: it will stop them", "error", err)

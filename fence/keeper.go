@@ -16,12 +16,25 @@ type Keeper struct {
 	Cut     map[string]bool  `json:"cut,omitempty"`     // Units that were stopped here for want of a renewal.
 }
 
-// The refusals of a keeper.
+// The refusals of a keeper; Refusal finds one again by its text.
 var (
 	ErrBusy     = errors.New("exclusive units of the epoch before still run")
 	ErrNotLive  = errors.New("the machine's lease is not live")
 	ErrOldEpoch = errors.New("the machine is in another epoch")
 )
+
+// Refusal is the refusal of a keeper in another process; nil for "".
+func Refusal(text string) error {
+	for _, err := range []error{ErrBusy, ErrNotLive, ErrOldEpoch} {
+		if err.Error() == text {
+			return err
+		}
+	}
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
 
 // Live tells whether exclusive units may run now.
 func (k *Keeper) Live(now time.Duration) bool { return k.Sent > 0 && now < Deadline(k.Sent) }
@@ -65,6 +78,9 @@ func (k *Keeper) cut(name string) {
 
 // Begin takes a new epoch. running tells that exclusive units still run.
 func (k *Keeper) Begin(epoch int64, running bool) error {
+	if epoch == k.Epoch && k.Sent == 0 && len(k.Allowed) == 0 {
+		return nil // Asked twice.
+	}
 	if running || len(k.Allowed) > 0 {
 		return ErrBusy
 	}

@@ -3,7 +3,10 @@
 package proto
 
 import (
+	"time"
+
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
@@ -30,6 +33,13 @@ const (
 	List     = "list"
 	Shutdown = "shutdown"
 	Replace  = "replace"
+
+	// What keeps exclusive units, see runtime.Fencer.
+	Held      = "held"
+	Epoch     = "epoch"
+	Renewed   = "renewed"
+	Condemned = "condemned"
+	Allow     = "allow"
 )
 
 // Request is from the agent.
@@ -43,6 +53,10 @@ type Request struct {
 	Signal int        `json:"signal,omitempty"`
 	Argv   []string   `json:"argv,omitempty"`  // Replace: the program that takes the init process's place.
 	Since  uint64     `json:"since,omitempty"` // List: only what changed after this generation; 0: everything.
+
+	Epoch     int64         `json:"epoch,omitempty"`     // Epoch, Renewed, Condemned, Allow: the machine's.
+	Sent      time.Duration `json:"sent,omitempty"`      // Renewed: on the boot clock.
+	Placement int64         `json:"placement,omitempty"` // Allow: the placement's epoch.
 }
 
 // Reply is from the init process. A kick has no ID: something changed since the last List of this connection.
@@ -56,4 +70,7 @@ type Reply struct {
 	Names    []string           `json:"names,omitempty"` // List: every unit there is, so that the agent notices those that are gone.
 	Gen      uint64             `json:"gen,omitempty"`
 	PID      int                `json:"pid,omitempty"`
+
+	Keeper  *fence.Keeper `json:"keeper,omitempty"`  // Held.
+	Refused string        `json:"refused,omitempty"` // What the keeper of exclusive units says against it.
 }

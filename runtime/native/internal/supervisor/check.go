@@ -22,6 +22,9 @@ import (
 // Check evaluates Condition…= and Assert…= (systemd.unit(5)): all plain ones have to hold, and one of the triggering
 // ones ("|") if there are any. A kind that this runtime does not know counts as holding; Load has warned of it.
 func (in *Init) Check(u *engine.Unit) (*reason.Reason, bool) {
+	if why := in.noLeave(u); why != nil {
+		return why, false
+	}
 	for _, assert := range []bool{true, false} {
 		if c := failing(u.Def.Conditions, assert); c != nil {
 			name, neg := "Condition", ""

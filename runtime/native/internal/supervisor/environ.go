@@ -24,6 +24,9 @@ func (in *Init) environ(a *attached, s *service.Service, id identity, dirs []str
 	x := &s.Unit.Service.Exec
 	env := environment{}
 	env.add("PATH="+searchPath, "INVOCATION_ID="+s.Invocation, "ARGOSY_UNIT="+s.Name)
+	if epoch := in.keeper.Allowed[s.Name]; epoch > 0 {
+		env.add(fmt.Sprintf("ARGOSY_EPOCH=%d", epoch)) // Grows with every move: what the program's storage can compare.
+	}
 	if lang := os.Getenv("LANG"); lang != "" {
 		env.add("LANG=" + lang)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/runtime/native/internal/cgroup"
 	"argosy.dev/argosy/runtime/native/internal/engine"
 	"argosy.dev/argosy/runtime/native/internal/journal"
@@ -64,6 +65,7 @@ type Init struct {
 	ending      bool
 	readBuf     []byte // The poller's only.
 	flushBuf    []byte // The loop's only.
+	keeper      fence.Keeper
 }
 
 // gcPercent trades a little CPU for memory: this process lives for as long as the machine is up.

@@ -54,8 +54,9 @@ func (in *Init) loop(ctx context.Context, sig <-chan os.Signal) {
 // settle does what every event may have made necessary: emptied groups, state files, kicks, the next alarm.
 func (in *Init) settle() {
 	in.emptied()
+	in.stopOverdue()
 	in.flushDirty()
-	wait := time.Hour
+	wait := in.keeperWait()
 	if at := in.engine.Wake(); !at.IsZero() {
 		wait = max(time.Until(at), 0)
 	}

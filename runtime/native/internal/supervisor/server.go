@@ -167,6 +167,8 @@ func (in *Init) handle(k *conn, r *proto.Request) *proto.Reply {
 		in.engine.StopAll()
 	case proto.Replace:
 		m.Error = in.replace(r.Argv)
+	case proto.Held, proto.Epoch, proto.Renewed, proto.Condemned, proto.Allow:
+		in.handleKeeper(r, m)
 	default:
 		m.Error = reason.Because(reason.BadRequest, reason.Args{"error": "the init process does not know the operation " + r.Op})
 	}

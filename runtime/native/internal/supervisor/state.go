@@ -116,6 +116,7 @@ func readState(path string) (*kept, error) {
 
 // restore takes in what an init process before us knew, and takes over what runs.
 func (in *Init) restore() {
+	in.restoreKeeper()
 	names, err := os.ReadDir(filepath.Join(in.dir, "units"))
 	if err != nil {
 		in.log.Error("what ran before is not known", "error", err)
