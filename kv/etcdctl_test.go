@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	argosy "argosy.dev/argosy/client"
 )
 
 // TestEtcdctl lets Debian's etcdctl at a server's and at an agent's localhost, then kills the servers that they use.
@@ -27,6 +31,8 @@ func TestEtcdctl(t *testing.T) {
 	for _, name := range []string{"m1", "agent"} {
 		t.Run(name, func(t *testing.T) { verbs(t, m.door(name)) })
 	}
+	t.Run("who may write", func(t *testing.T) { whoMayWrite(t, m) })
+	t.Run("users", func(t *testing.T) { users(t, m) })
 	m.until("three voters", func() bool {
 		out, err := etcdctl(t, m.door("agent"), "member", "list")
 		return err == nil && strings.Count(out, ", started, ") == 3 && strings.Count(out, ", false\n") == 3
@@ -95,6 +101,76 @@ func verbs(t *testing.T, door string) {
 	if _, err := etcdctl(t, door, "compact", "1"); err == nil || !strings.Contains(err.Error(), "Argosy compacts the store itself") {
 		t.Errorf("compact: %v", err)
 	}
+}
+
+// whoMayWrite turns the setting and tries both kinds of machine.
+func whoMayWrite(t *testing.T, m *machines) {
+	for _, s := range []struct {
+		setting       string
+		server, agent bool
+	}{{"none", false, false}, {"servers", true, false}, {"all", true, true}} {
+		m.argosy("m1", "settings", "config-write="+s.setting)
+		for name, may := range map[string]bool{"m1": s.server, "agent": s.agent} {
+			if _, err := etcdctl(t, m.door(name), "get", "k"); err != nil {
+				t.Errorf("%s with %s: get: %v", name, s.setting, err)
+			}
+			_, err := etcdctl(t, m.door(name), "put", "k", "v")
+			if may && err != nil {
+				t.Errorf("%s with %s: %v", name, s.setting, err)
+			}
+			if !may && (err == nil || !strings.Contains(err.Error(), "PermissionDenied") || !strings.Contains(err.Error(), "config_write is "+s.setting)) {
+				t.Errorf("%s with %s: put says %v", name, s.setting, err)
+			}
+		}
+	}
+}
+
+// users reach a server's API itself, with their certificates.
+func users(t *testing.T, m *machines) {
+	for _, u := range []struct {
+		name, role string
+		may        bool
+	}{{"vera", "viewer", false}, {"dan", "deployer", true}} {
+		file := filepath.Join(m.dir, u.name+".context")
+		m.argosy("m1", "user", "add", u.name, "--role", u.role, "--out", file)
+		flags := certificateFlags(t, file)
+		if _, err := etcdctl(t, "https://"+m.address("m1", 0), append(flags, "get", "k")...); err != nil {
+			t.Errorf("%s: %v", u.name, err)
+		}
+		_, err := etcdctl(t, "https://"+m.address("m1", 0), append(flags, "put", "k", "v")...)
+		if u.may != (err == nil) || !u.may && !strings.Contains(err.Error(), "the role deployer") {
+			t.Errorf("%s, a %s, writes: %v", u.name, u.role, err)
+		}
+		m.argosy("m1", "user", "rm", u.name)
+		if _, err := etcdctl(t, "https://"+m.address("m1", 0), append(flags, "get", "k")...); err == nil {
+			t.Errorf("%s still reads without any rights", u.name)
+		}
+	}
+	if _, err := etcdctl(t, "https://"+m.address("m1", 0), "--insecure-skip-tls-verify", "get", "k"); err == nil {
+		t.Error("somebody without a certificate reads")
+	}
+}
+
+// certificateFlags are etcdctl's for a user's context.
+func certificateFlags(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := argosy.ParseContext(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags []string
+	for flag, pem := range map[string]string{"--cacert": x.Roots, "--cert": x.Certificate, "--key": x.Key} {
+		path := file + strings.TrimPrefix(flag, "-")
+		if err := os.WriteFile(path, []byte(pem), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		flags = append(flags, flag, path)
+	}
+	return flags
 }
 
 // survive writes, watches, renews and holds a lock through the agent while servers die and come back.
