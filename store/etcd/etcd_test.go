@@ -135,7 +135,11 @@ func TestFull(t *testing.T) {
 	}
 	pic, err := s.Read(ctx, "")
 	if err != nil || len(pic.Entries) != n { // n-1 units and the kept key.
-		t.Fatalf("a full store reads %d entries, %v", len(pic.Entries), err)
+		var keys []string
+		for _, e := range pic.Entries {
+			keys = append(keys, e.Key)
+		}
+		t.Fatalf("a full store reads %d entries: %q, %v", len(pic.Entries), keys, err)
 	}
 	if len(kept) != 0 {
 		t.Errorf("the lease was lost: %v", <-kept)

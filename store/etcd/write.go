@@ -1,9 +1,11 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,10 +157,32 @@ func (s *Store) Write(ctx context.Context, by store.Writer, changes ...store.Cha
 		}
 		return nil
 	})
+	if why, ok := errors.AsType[*reason.Reason](err); ok && why.Code == reason.StoreFull {
+		if at, done := s.crossed(ctx, changes); done {
+			return at, nil
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
 	return revision, nil
+}
+
+// crossed tells whether a write was done that ended with "no space": etcd carries out the one that crosses the quota, and
+// says so of it nevertheless (quotaApplierV3 in server/v3/etcdserver/apply). It gives the revision of the write.
+func (s *Store) crossed(ctx context.Context, changes []store.Change) (revision int64, done bool) {
+	i := slices.IndexFunc(changes, func(c store.Change) bool { return c.Value != nil })
+	if i < 0 {
+		return 0, false
+	}
+	err := s.try(ctx, tries, func(ctx context.Context) error {
+		resp, err := s.client.Get(ctx, factsPrefix+changes[i].Key)
+		if err == nil && len(resp.Kvs) == 1 {
+			revision, done = resp.Kvs[0].ModRevision, bytes.Equal(resp.Kvs[0].Value, changes[i].Value)
+		}
+		return err
+	})
+	return revision, err == nil && done
 }
 
 func (s *Store) transaction(changes []store.Change) (guards []clientv3.Cmp, ops []clientv3.Op, guarded bool) {
