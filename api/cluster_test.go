@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
+	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
 
@@ -181,5 +183,41 @@ func TestHealthAndVersion(t *testing.T) {
 	}
 	if list, err := h.client.Units(ctx); err != nil || len(list.Units) != 1 {
 		t.Errorf("without a store the last picture is shown: %+v, %v", list, err)
+	}
+}
+
+// A machine is drained, asked about and forgotten; what stays says why.
+func TestMachineGoes(t *testing.T) {
+	h, ctx := start(t), deadline(t)
+	h.machine()
+	h.running("a.service")
+	yes, no := true, false
+	if d, err := h.client.PatchMachine(ctx, "m1", wire.MachinePatch{Draining: &yes}); err != nil || !d.Draining || !d.Cordoned {
+		t.Errorf("drained: %+v, %v", d, err)
+	}
+	d, err := h.client.Machine(ctx, "m1")
+	if err != nil || len(d.On) != 1 || d.On[0].Unit != "a.service" || d.On[0].State != cluster.Healthy || d.On[0].Stays == nil || d.On[0].Stays.Reason.Code != reason.MachineDraining {
+		t.Errorf("m1 has %+v, %v", d.On, err)
+	}
+	p, err := h.client.Plan(ctx, wire.PlanRequest{Add: []wire.AddMachine{{Resources: unit.Resources{CPU: 4000, Memory: 1 << 30, Disk: 1 << 40}}}})
+	if err != nil || !p.Fits || len(p.Moves) != 1 || p.Moves[0] != (wire.PlanMove{Unit: "a.service", From: "m1", To: "new1"}) {
+		t.Errorf("planned: %+v, %v", p, err)
+	}
+	if d, err := h.client.PatchMachine(ctx, "m1", wire.MachinePatch{Cordoned: &no}); err != nil || d.Draining || d.Cordoned {
+		t.Errorf("opened: %+v, %v", d, err)
+	}
+	_, err = h.client.RemoveMachine(ctx, "m1", false)
+	if r, ok := errors.AsType[*reason.Reason](err); !ok || r.Code != reason.MachineAlive {
+		t.Errorf("a machine that is alive is removed: %v", err)
+	}
+	h.seen(h.write(store.Writer{Role: store.Machine, ID: m1}, store.Delete(cluster.AliveKey(m1))))
+	if _, err = h.client.RemoveMachine(ctx, "m1", false); err != nil {
+		t.Error(err)
+	}
+	if list, err := h.client.Machines(ctx); err != nil || len(list.Machines) != 0 {
+		t.Errorf("still there: %+v, %v", list, err)
+	}
+	if pic, err := h.store.Read(ctx, ""); err != nil || strings.Contains(fmt.Sprint(pic.Entries), "statuses/"+m1) {
+		t.Errorf("left: %v, %v", pic.Entries, err)
 	}
 }

@@ -66,7 +66,7 @@ func machineIn(p *cluster.Picture, id string) wire.MachineDetail {
 	m.Metadata = p.Metadata(id)
 	d := wire.MachineDetail{Machine: m, Alive: p.Alive[id], Allocatable: m.Allocatable()}
 	if admin := p.Admin[id]; admin != nil {
-		d.Cordoned = admin.Cordoned
+		d.Cordoned, d.Draining, d.LocalRole = admin.Cordoned, admin.Draining, admin.LocalRole
 	}
 	return d
 }
@@ -94,6 +94,7 @@ func (a *API) getMachine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	d.On = a.onMachine(d)
 	return writeJSON(w, http.StatusOK, d)
 }
 
@@ -191,6 +192,10 @@ func (a *API) adminChange(ctx context.Context, id string, patch wire.MachinePatc
 func patchAdmin(admin *cluster.MachineAdmin, patch wire.MachinePatch) error {
 	if patch.Cordoned != nil {
 		admin.Cordoned = *patch.Cordoned
+		admin.Draining = admin.Draining && admin.Cordoned
+	}
+	if d := patch.Draining; d != nil {
+		admin.Draining, admin.Cordoned = *d, admin.Cordoned || *d
 	}
 	if r := patch.LocalRole; r != nil {
 		if *r != "" && !slices.Contains(cluster.Roles(), *r) {

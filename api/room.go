@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"argosy.dev/argosy/cluster"
+	"argosy.dev/argosy/leader"
 	"argosy.dev/argosy/plan"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
@@ -53,6 +54,7 @@ type situation struct {
 	machines []plan.Machine
 	wishes   []*cluster.Wanted // Sorted by name.
 	held     []holding
+	rests    map[string]bool // Units that are stopped: they have their place and hold no room.
 	revision int64
 }
 
@@ -62,7 +64,7 @@ type holding struct {
 }
 
 func (a *API) situation() situation {
-	s := situation{}
+	s := situation{rests: map[string]bool{}}
 	a.View.Peek(func(p *cluster.Picture) {
 		s.revision = p.Revision
 		for _, id := range slices.Sorted(maps.Keys(p.Machines)) {
@@ -70,8 +72,13 @@ func (a *API) situation() situation {
 		}
 		for _, n := range p.UnitNames() {
 			s.wishes = append(s.wishes, p.Units[n])
+			if leader.Rests(p, p.Units[n]) {
+				s.rests[n] = true
+			}
 			for _, id := range p.PlacedOn(n) {
-				s.held = append(s.held, holding{n, id, p.Placements[cluster.On{Machine: id, Unit: n}].Epoch})
+				if !p.IsLeaving(n, id) {
+					s.held = append(s.held, holding{n, id, p.Placements[cluster.On{Machine: id, Unit: n}].Epoch})
+				}
 			}
 		}
 		a.demands.keep(p.Units)
@@ -82,11 +89,14 @@ func (a *API) situation() situation {
 // planMachine is a machine as the leader shows it to its planner; a silent one takes nothing new.
 func planMachine(p *cluster.Picture, id string) plan.Machine {
 	m := p.Machines[id]
-	cordoned := !p.Alive[id] || (p.Admin[id] != nil && p.Admin[id].Cordoned)
-	for _, c := range m.Conditions {
-		cordoned = cordoned || c.NoNew
+	out := plan.Machine{
+		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(), Types: m.Types, Runtime: m.Runtime,
+		Silent: !p.Alive[id], Refuses: m.Refuses(),
 	}
-	return plan.Machine{ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(), Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned}
+	if admin := p.Admin[id]; admin != nil {
+		out.Cordoned, out.Draining = admin.Cordoned, admin.Draining
+	}
+	return out
 }
 
 // planner is a planner that knows the situation and has settled it.
@@ -101,13 +111,18 @@ func (a *API) planner(s situation) *plan.Planner {
 			continue
 		}
 		if ask, ok := a.demands.get(w); ok {
+			if s.rests[w.Name] {
+				ask.Request, ask.Ports = unit.Resources{}, nil
+			}
 			p.SetUnit(plan.Unit{Name: w.Name, Type: name.Type(), Wanted: w.Desired != cluster.Inactive, Demand: ask})
 		}
 	}
 	for _, h := range s.held {
 		p.Adopt(h.unit, h.machine, h.epoch)
 	}
+	p.Pace(0) // Nothing leaves a drained machine only because somebody asks what would be.
 	p.Decide()
+	p.Pace(-1)
 	return p
 }
 

@@ -74,6 +74,22 @@ func (c *Client) PatchMachine(ctx context.Context, id string, patch wire.Machine
 	return out, c.call(ctx, request{method: http.MethodPatch, path: "/v1/machines/" + id, body: patch}, out)
 }
 
+// RemoveMachine forgets a machine; force: also one that is alive.
+func (c *Client) RemoveMachine(ctx context.Context, id string, force bool) (*wire.MachineDetail, error) {
+	out := &wire.MachineDetail{}
+	q := request{method: http.MethodDelete, path: "/v1/machines/" + id}
+	if force {
+		q.query = url.Values{"force": {"true"}}
+	}
+	return out, c.call(ctx, q, out)
+}
+
+// Plan says what would become of the units if.
+func (c *Client) Plan(ctx context.Context, req wire.PlanRequest) (*wire.PlanAnswer, error) {
+	out := &wire.PlanAnswer{}
+	return out, c.call(ctx, request{method: http.MethodPost, path: "/v1/plan", body: req}, out)
+}
+
 // Events lists what happened after the event with number since; only of one unit if it is named; limit 0: the server's default.
 func (c *Client) Events(ctx context.Context, since int64, unit string, limit int) (*wire.EventList, error) {
 	out := &wire.EventList{}

@@ -24,3 +24,15 @@ func (m *Machine) Refuses() *reason.Reason {
 	}
 	return nil
 }
+
+// IsLeaving tells whether a unit on a machine is on its way to another one: it has a later placement, and stays here until
+// it is healthy there.
+func (p *Picture) IsLeaving(name, machine string) bool {
+	here := p.Placements[On{machine, name}]
+	for _, id := range p.PlacedOn(name) {
+		if next := p.Placements[On{id, name}]; here != nil && id != machine && !here.Global && !next.Global && next.Epoch > here.Epoch {
+			return true
+		}
+	}
+	return false
+}

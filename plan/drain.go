@@ -3,7 +3,9 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strings"
 
+	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/unit"
 )
@@ -149,4 +151,14 @@ func (p *Planner) stays(i, s int32) *reason.Reason {
 		return reason.Because(reason.NoRoom, reason.Args{"machines": p.slots.n})
 	}
 	return e.Unplaced
+}
+
+// Named tells whether a machine is meant by a word of a question: its id, its first eight characters, its name, or
+// KEY=VALUE of its metadata.
+func Named(m Machine, want string) bool {
+	if k, v, pair := strings.Cut(want, "="); pair {
+		have, has := m.Metadata[k]
+		return has && have == v
+	}
+	return want == m.ID || want == m.Name || want == cluster.ShortID(m.ID)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func machineFields() []string {
-	return []string{"machine", "id", "address", "state", "units", "cpu", "memory", "disk", "runtime", "metadata", "os", "kernel", "arch", "version"}
+	return []string{"machine", "id", "role", "zone", "address", "state", "conditions", "units", "cpu", "memory", "disk", "runtime", "metadata", "os", "kernel", "arch", "version"}
 }
 
 func (a *app) listMachinesCommand() *cobra.Command {
@@ -25,14 +25,15 @@ func (a *app) listMachinesCommand() *cobra.Command {
 	c := doc{
 		use: "list-machines [--fields=…] [--full] [--no-legend]", short: "List machines, what they have, and what is promised on them",
 		long: `
-Lists the machines of the cluster. CPU, MEMORY and DISK are what is promised to units, of what may be promised.`,
+Lists the machines of the cluster. ROLE is server for those that hold a part of the store; CPU, MEMORY and DISK are what
+is promised to units, of what may be promised.`,
 		example: `
   argosy list-machines
   argosy list-machines --fields machine,memory,metadata --full
   argosy list-machines -o json`,
 		exits: []int{exitOK, exitUsage, exitUnreachable},
 	}.command()
-	l.flags(c, "machine,id,state,units,cpu,memory,disk,runtime,metadata", machineFields())
+	l.flags(c, "machine,id,role,zone,state,units,cpu,memory,disk,address,conditions", machineFields())
 	c.Args = noArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cols, d, err := l.open(a, machineFields())
@@ -62,15 +63,39 @@ func machineState(m wire.MachineDetail) show.Cell {
 	switch {
 	case !m.Alive:
 		return show.Cell{Text: "lost", Tone: show.Bad}
+	case m.Draining:
+		return show.Cell{Text: "draining", Tone: show.Busy}
 	case m.Cordoned:
 		return show.Cell{Text: "cordoned", Tone: show.Busy}
 	}
 	for _, c := range m.Conditions {
 		if c.NoNew {
-			return show.Cell{Text: "alive, " + c.Kind, Tone: show.Busy}
+			return show.Cell{Text: "closed", Tone: show.Busy}
 		}
 	}
 	return show.Cell{Text: "alive", Tone: show.Good}
+}
+
+func machineRole(m wire.MachineDetail) string {
+	if m.Server {
+		return "server"
+	}
+	return "agent"
+}
+
+func machineConditions(m wire.MachineDetail) show.Cell {
+	cell := show.Cell{Text: "-"}
+	for i, c := range m.Conditions {
+		if i == 0 {
+			cell.Text = c.Kind
+		} else {
+			cell.Text += "," + c.Kind
+		}
+		if c.NoNew {
+			cell.Tone = show.Busy
+		}
+	}
+	return cell
 }
 
 func machineCell(m wire.MachineDetail, col string, full bool) show.Cell {
@@ -85,6 +110,12 @@ func machineCell(m wire.MachineDetail, col string, full bool) show.Cell {
 			return show.Cell{Text: m.ID}
 		}
 		return show.Cell{Text: cluster.ShortID(m.ID)}
+	case "role":
+		return show.Cell{Text: machineRole(m)}
+	case "zone":
+		return show.Cell{Text: m.Metadata["zone"]}
+	case "conditions":
+		return machineConditions(m)
 	case "address":
 		return show.Cell{Text: m.Address}
 	case "state":
