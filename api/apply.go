@@ -91,24 +91,48 @@ func (a *API) write(ctx context.Context, ad *admission) (int64, error) {
 
 // catchStore waits until the view shows a unit as the store has it now.
 func (a *API) catchStore(ctx context.Context, name string) error {
-	p, err := a.Store.Read(ctx, cluster.UnitKey(name))
-	if err != nil || len(p.Entries) == 0 {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	revision, err := a.stored(ctx, name)
+	switch {
+	case err != nil:
 		return err
+	case revision == 0:
+		return unseen(a.hub.waitGone(ctx, name))
 	}
-	return a.seen(ctx, p.Entries[0].Revision) // Not the store's own: it grows with keys that no view shows.
+	return a.seen(ctx, revision) // Not the store's own: it grows with keys that no view shows.
 }
 
-// late tells whether units that were not found are there after all: another server took them a moment ago, and this
+// stored is the revision that a unit has in the store now; 0: it is not there.
+func (a *API) stored(ctx context.Context, name string) (int64, error) {
+	p, err := a.Store.Read(ctx, cluster.UnitKey(name))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range p.Entries { // The key is also the beginning of longer ones.
+		if e.Key == cluster.UnitKey(name) {
+			return e.Revision, nil
+		}
+	}
+	return 0, nil
+}
+
+// late tells whether units were refused for what they were a moment ago: another server took a change of them, and this
 // one's view had not seen it. It has when late returns.
 func (a *API) late(ctx context.Context, err error) bool {
 	for _, r := range reasonsOf(err) {
-		if r.Code != reason.NoSuchUnit {
+		names := []string{r.Str("unit")}
+		switch r.Code {
+		case reason.NoSuchUnit:
+			names = append(names, string(unit.Name(names[0]).Template()))
+		case reason.Stale:
+		default:
 			continue
 		}
-		for _, name := range []string{r.Str("unit"), string(unit.Name(r.Str("unit")).Template())} {
-			p, err := a.Store.Read(ctx, cluster.UnitKey(name))
-			if err == nil && len(p.Entries) == 1 {
-				return a.seen(ctx, p.Entries[0].Revision) == nil
+		for _, name := range names {
+			revision, err := a.stored(ctx, name)
+			if err == nil && revision != r.Int("found") { // Who is not found has none.
+				return a.catchStore(ctx, name) == nil
 			}
 		}
 	}

@@ -171,7 +171,11 @@ func (a *API) read(ctx context.Context) error {
 
 // seen waits until the view has come to a revision: who reads after a write finds it.
 func (a *API) seen(ctx context.Context, revision int64) error {
-	err := a.hub.wait(ctx, revision)
+	return unseen(a.hub.wait(ctx, revision))
+}
+
+// unseen is why the view did not come so far.
+func unseen(err error) error {
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		return reason.Because(reason.StoreUnavailable, reason.Args{"error": "its present state was not read in time"})
 	}

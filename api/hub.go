@@ -223,6 +223,16 @@ func sameAnswer(a, b cluster.Answer) bool { return reflect.DeepEqual(a, b) }
 
 // wait blocks until the hub has seen a revision.
 func (h *hub) wait(ctx context.Context, revision int64) error {
+	return h.until(ctx, func() bool { return h.revision >= revision })
+}
+
+// waitGone blocks until the hub shows no such unit.
+func (h *hub) waitGone(ctx context.Context, name string) error {
+	return h.until(ctx, func() bool { return h.units[name] == nil })
+}
+
+// until blocks until something holds, which is looked at with the hub locked.
+func (h *hub) until(ctx context.Context, holds func() bool) error {
 	select {
 	case <-h.ready:
 	case <-ctx.Done():
@@ -230,7 +240,7 @@ func (h *hub) wait(ctx context.Context, revision int64) error {
 	}
 	for {
 		h.mu.Lock()
-		there, advanced := h.revision >= revision, h.advanced
+		there, advanced := holds(), h.advanced
 		h.mu.Unlock()
 		if there {
 			return nil

@@ -52,7 +52,8 @@ func unitRoutes() []route {
 			body: wire.ApplyRequest{}, answer: wire.ApplyResponse{}, also: []int{400, 404, 409, 413, 422}, write: true, handle: (*API).applyUnits,
 		},
 		{
-			method: "GET", path: "/v1/units/{name}", id: "getUnit", rule: viewers, summary: "One unit with its text, its model and its answer", params: []param{unitParam},
+			method: "GET", path: "/v1/units/{name}", id: "getUnit", rule: viewers, summary: "One unit with its text, its model and its answer",
+			params: []param{unitParam, {"fresh", "query", "boolean", "As the store has it now, also if another server took a change a moment ago; 503 without a majority of the servers."}},
 			answer: wire.UnitDetail{}, also: []int{404}, handle: (*API).getUnit,
 		},
 		{

@@ -82,6 +82,11 @@ func (a *API) getUnit(w http.ResponseWriter, r *http.Request) error {
 	if err := a.read(r.Context()); err != nil {
 		return err
 	}
+	if r.URL.Query().Get("fresh") == "true" {
+		if err := a.catchStore(r.Context(), string(name)); err != nil {
+			return err
+		}
+	}
 	var wish *cluster.Wanted
 	d := wire.UnitDetail{}
 	a.View.Peek(func(p *cluster.Picture) {
