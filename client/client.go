@@ -38,6 +38,8 @@ type Client struct {
 	http *http.Client
 	// servers are those of a client of several, else nil.
 	servers *pool
+	// connect makes a connection of a client over TLS, else nil: see refusal.
+	connect func(ctx context.Context) (net.Conn, error)
 }
 
 // New makes a client of unix:///path or http://address. It does not connect yet.
@@ -195,6 +197,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if r := identity.Explain(err); r != nil {
 		return r
 	}
+	if r := c.refusal(ctx, err); r != nil {
+		return r
+	}
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
 		return reason.Because(reason.NotAllowed, reason.Args{"what": "open " + c.host + " (root and the group argosy may)", "who": fmt.Sprintf("uid %d", os.Getuid())})
 	}
@@ -202,6 +207,27 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		err = u.Err // Without the made-up URL.
 	}
 	return reason.Because(reason.NotReachable, reason.Args{"address": c.host, "error": err.Error()})
+}
+
+// refusalWithin bounds the look for what a server has against our certificate.
+const refusalWithin = time.Second
+
+// refusal finds out whether a connection failed because the server refuses our certificate. With TLS 1.3 it says so after
+// the handshake, and HTTP/2 may have lost it by then: so the handshake is made once more, by itself.
+func (c *Client) refusal(ctx context.Context, err error) *reason.Reason {
+	if op, ok := errors.AsType[*net.OpError](err); c.connect == nil || ok && op.Op == "dial" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, refusalWithin)
+	defer cancel()
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return identity.Explain(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetReadDeadline(time.Now().Add(refusalWithin)) // It has one.
+	_, err = conn.Read(make([]byte, 1))
+	return identity.Explain(err)
 }
 
 // told reads an error that the server sent.

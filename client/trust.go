@@ -14,8 +14,10 @@ import (
 // NewTLS makes a client of the API at host:port over TLS. conf says who has to answer there, and who calls.
 func NewTLS(address string, conf *tls.Config) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
+	again := tls.Dialer{NetDialer: dialer, Config: conf}
 	return &Client{
-		host: "https://" + address, base: url.URL{Scheme: "https", Host: address},
+		connect: func(ctx context.Context) (net.Conn, error) { return again.DialContext(ctx, "tcp", address) },
+		host:    "https://" + address, base: url.URL{Scheme: "https", Host: address},
 		http: &http.Client{Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 			MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: time.Minute, DisableCompression: true,
