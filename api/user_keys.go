@@ -28,11 +28,16 @@ func (a *API) serveUserKeys(w http.ResponseWriter, r *http.Request) {
 		kv.Refuse(w, err)
 		return
 	}
-	if !strings.HasPrefix(r.URL.Path, userKeysRoute.path) { // Reads and writes are short; watches and the like go on.
-		var end func()
-		r, end = a.whileAllowed(rt, r)
-		defer end()
+	if strings.HasPrefix(r.URL.Path, userKeysRoute.path) { // Reads and writes are short; watches and the like go on.
+		a.toUserKeys(w, r)
+		return
 	}
+	r, end := a.whileAllowed(rt, r)
+	defer end()
+	a.toUserKeys(w, r)
+}
+
+func (a *API) toUserKeys(w http.ResponseWriter, r *http.Request) {
 	c := callerIn(r.Context())
 	a.UserKeys.ServeHTTP(w, r.WithContext(kv.WithCaller(r.Context(), kv.Caller{Who: c.String(), MayWrite: func() error { return a.mayWriteKeys(c) }})))
 }

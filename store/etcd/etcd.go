@@ -1,4 +1,5 @@
-// Package etcd is a store.Store in an etcd member inside this process. It is the only room that knows etcd.
+// Package etcd is a store.Store in an etcd member inside this process. Besides kv, which shows etcd to users,
+// it is the only room that knows etcd.
 // A lone member listens on nothing and is reached by calls in the process alone. With a Peer it listens for the
 // other members, and for nobody else: every connection between members is TLS with a certificate on both sides.
 // Who is to be a member is decided by quorum and carried out by member; this room makes the calls.
