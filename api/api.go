@@ -47,6 +47,8 @@ type Config struct {
 	Machines http.Handler
 	// UserKeys serves the users' configuration with etcd's API; it gets its callers by kv.WithCaller. Nil: it is not served.
 	UserKeys http.Handler
+	// Members answers for the members of the store. Nil: this machine is not a server.
+	Members StoreDesk
 	// Audit keeps who did what; nil: nothing is kept.
 	Audit Audit
 	// ToServer is the TLS setting for a call of the server with this id; nil: no other server is asked.

@@ -50,7 +50,7 @@ func statusOf(code reason.Code) int {
 		return http.StatusUnprocessableEntity
 	case reason.NoSuchUnit, reason.NoSuchMachine, reason.NoSuchUser:
 		return http.StatusNotFound
-	case reason.Stale, reason.NotRunning, reason.NotListening, reason.MachineCloned, reason.NameInUse, reason.CARotating:
+	case reason.Stale, reason.NotRunning, reason.NotListening, reason.MachineCloned, reason.NameInUse, reason.CARotating, reason.MajorityThere, reason.NoStoreHere:
 		return http.StatusConflict
 	case reason.TooLarge:
 		return http.StatusRequestEntityTooLarge

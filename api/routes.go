@@ -38,7 +38,7 @@ var (
 
 // routes is the table.
 func routes() []route {
-	return slices.Concat(unitRoutes(), clusterRoutes(), machineRoutes(), trustRoutes(), shellRoutes(), settingsRoutes(), auditRoutes(), fleetRoutes())
+	return slices.Concat(unitRoutes(), clusterRoutes(), machineRoutes(), trustRoutes(), shellRoutes(), settingsRoutes(), auditRoutes(), storeRoutes(), fleetRoutes())
 }
 
 func unitRoutes() []route {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/store"
@@ -85,6 +86,9 @@ func (a *API) settingsChange(ctx context.Context, patch wire.SettingsPatch, s *c
 	if patch.ConfigWrite != nil {
 		s.ConfigWrite = *patch.ConfigWrite
 	}
+	if patch.Settle != nil && *patch.Settle {
+		s.Restored = nil
+	}
 	return store.PutIf(cluster.SettingsKey(), *s, revision), nil
 }
 
@@ -95,7 +99,10 @@ func settingsWords(p wire.SettingsPatch) string {
 		words = fmt.Sprintf("servers=%d ", *p.Servers)
 	}
 	if p.ConfigWrite != nil {
-		words += "config-write=" + string(*p.ConfigWrite)
+		words += "config-write=" + string(*p.ConfigWrite) + " "
 	}
-	return words
+	if p.Settle != nil && *p.Settle {
+		words += "settle after a restore"
+	}
+	return strings.TrimSpace(words)
 }

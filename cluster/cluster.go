@@ -268,6 +268,18 @@ type Settings struct {
 	Servers int `json:"servers,omitempty"` // How many machines are to hold the store: 1, 3 or 5; 0: as many as there are, up to 5.
 	// ConfigWrite says which machines' localhost may write the users' configuration (package kv); empty: all.
 	ConfigWrite ConfigWrite `json:"config_write,omitempty"`
+	// Restored is there after a restore from a snapshot, until a person has settled it. So long nothing is stopped for the
+	// reason that the store does not know it.
+	Restored *Restored `json:"restored,omitempty"`
+}
+
+// Restored says that the store was made anew from a snapshot: what happened after it was taken is not known to it.
+type Restored struct {
+	At   time.Time `json:"at"`
+	From string    `json:"from"` // The snapshot.
+	By   string    `json:"by,omitempty"`
+	// Revision is the store's after the restore: wishes that are not newer come from the snapshot.
+	Revision int64 `json:"revision"`
 }
 
 // ConfigWrite names the machines whose programs may write the users' configuration through localhost; all may read it.

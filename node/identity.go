@@ -74,23 +74,7 @@ func (n *node) found() error {
 	if err := writeFile(n.files.Path(foundingFile), record); err != nil {
 		return err
 	}
-	public, peer, err := publicKeys(n.files)
-	if err != nil {
-		return err
-	}
-	id, b := identity.ID{Cluster: a.Cluster(), Kind: identity.KindServer, Name: n.id}, a.Bundle()
-	peerChain, err := a.IssuePeer(id, peer, n.hosts(), time.Now())
-	if err != nil {
-		return err
-	}
-	chain, err := a.Issue(id, public, n.hosts(), time.Now())
-	if err != nil {
-		return err
-	}
-	if err := n.files.SavePeer(peerChain, b.PeerRoots); err != nil {
-		return err
-	}
-	return n.files.SaveCertificate(chain, b.Roots)
+	return n.issueOwn(a)
 }
 
 func publicKeys(f identity.Files) (public, peer crypto.PublicKey, err error) {

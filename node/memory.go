@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/store/remote"
@@ -29,6 +31,7 @@ type remembered struct {
 	Listen     string   `json:"listen,omitempty"`
 	PeerListen string   `json:"peer_listen,omitempty"`
 	Servers    []string `json:"servers,omitempty"`
+	Socket     string   `json:"socket,omitempty"` // Where this machine answers when it runs.
 }
 
 func remember(dir string) (memory, error) {
@@ -80,6 +83,35 @@ func (m memory) addresses(listen, peer *string) error {
 	}
 	m.Listen, m.PeerListen = *listen, *peer
 	return m.save()
+}
+
+// answersAt keeps where the machine answers.
+func (m memory) answersAt(socket string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.Socket == socket || socket == "" {
+		return nil
+	}
+	m.Socket = socket
+	return m.save()
+}
+
+// runningWithin bounds the look whether a machine runs.
+const runningWithin = time.Second
+
+// Running tells whether the machine of a data directory runs, and the socket at which it answers.
+func Running(ctx context.Context, data string) (socket string, yes bool) {
+	m, err := remember(data)
+	if err != nil || m.Socket == "" {
+		return "", false
+	}
+	d := net.Dialer{Timeout: runningWithin}
+	c, err := d.DialContext(ctx, "unix", m.Socket)
+	if err != nil {
+		return m.Socket, false
+	}
+	_ = c.Close() // It was only a look.
+	return m.Socket, true
 }
 
 // servers gives the servers that are known, the best first.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"argosy.dev/argosy/agent"
@@ -85,6 +86,7 @@ type node struct {
 	wasReady bool
 	// initialCluster is how this machine is to join the members of the store; empty: it is not, or has.
 	initialCluster string
+	recovery       atomic.Pointer[recovery] // What the next life begins with.
 }
 
 type closer struct {
@@ -108,6 +110,9 @@ func open(ctx context.Context, c Config) (n *node, err error) {
 	}
 	// The socket comes first: it is how a second `argosy up` on the same socket is found out before it touches anything.
 	if n.socket, err = api.Listen(c.Socket, api.Group); err != nil {
+		return n, err
+	}
+	if err = n.memory.answersAt(c.Socket); err != nil {
 		return n, err
 	}
 	n.later("socket", func() error { return ignoreClosed(n.socket.Close()) })

@@ -70,6 +70,7 @@ func (n *node) run(ctx context.Context) error {
 
 // live is one life: as a server or as an agent. It ends with nil when ctx does, or with errChange.
 func (n *node) live(ctx context.Context) error {
+	n.recoverIfAsked(ctx)
 	if n.keeper.ID().Kind == identity.KindServer && n.holdsStore() {
 		return n.serve(ctx)
 	}

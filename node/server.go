@@ -61,6 +61,12 @@ func peerURL(at string) string {
 func (n *node) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if n.disowned(ctx) {
+		return n.leaveStore()
+	}
+	if err := n.freshPeer(); err != nil {
+		return err
+	}
 	peer, err := n.peer()
 	if err != nil {
 		return err
@@ -114,7 +120,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	desk := &trust.Desk{Store: s, View: l.view.Fork(), Key: key, Now: time.Now, Log: l.Log}
 	l.revoked.from(desk.IsRevoked)
 	members := member.New(member.Config{
-		Store: s, View: l.view.Fork(), Machine: l.id, Log: l.Log, Now: time.Now, Snapshots: filepath.Join(l.Data, "snapshots"),
+		Store: s, View: l.view.Fork(), Machine: l.id, Log: l.Log, Now: time.Now, Snapshots: filepath.Join(l.Data, snapshotsDir),
 	})
 	lead := leader.New(leader.Config{Store: s, View: l.view.Fork(), Log: l.Log, Now: time.Now, Seed: 1, During: leading(desk, members)})
 	if err := l.describe(true); err != nil {
@@ -135,6 +141,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
 		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log), UserKeys: config.Handler(),
 		Audit: records, ToServer: l.toServer, ToMachine: l.toMachine,
+		Members: &storeDesk{life: l, store: s, keeper: members},
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})
 	l.keeper.Report(func(id identity.ID, from net.Addr, why *reason.Reason) { door.Refused(id, from.String(), why) })

@@ -46,5 +46,23 @@ func members() []Entry {
 			Doc:      "The members of the store are being changed, one at a time.",
 			sentence: say("{member} {what}: {why}"),
 		},
+		{
+			Code: MajorityThere, Scope: ScopeCluster, Cure: Permanent, Short: "not lost", Args: []string{"alive", "voters", "servers"},
+			Doc:      "A recovery makes one machine the only one that holds the store. It is refused while a majority answers: nothing is lost then, and what only the others have would be.",
+			sentence: say("nothing is to be recovered: {alive} of {voters} voting members of the store answer ({servers})"),
+			hint:     say("argosy etcd status; --force does it all the same, and what only the others have is lost"),
+		},
+		{
+			Code: NoStoreHere, Scope: ScopeMachine, Cure: Permanent, Short: "holds no store", Args: []string{"machine", "what"},
+			Doc:      "A recovery or a restore takes a machine that was a server of the cluster: with its part of the store, or with the cluster's key beside a snapshot.",
+			sentence: say("{machine} cannot be recovered from: {what}"),
+			hint:     say("do it on a machine that was a server; snapshots lie on servers in DATA/snapshots: argosy recover --from SNAPSHOT"),
+		},
+		{
+			Code: UnknownUnits, Scope: ScopeMachine, Cure: Permanent, Short: "unknown units", Args: []string{"units", "names"},
+			Doc:      "The store was restored from a snapshot, and these units run on the machine without the store knowing why: they keep running until a person has settled it.",
+			sentence: say("{units} running units are not in the snapshot that the store was restored from, or were stopped in it: {names}. They keep running"),
+			hint:     say("submit and start those that are to stay; argosy snapshot settle then stops the others"),
+		},
 	}
 }

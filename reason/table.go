@@ -119,6 +119,9 @@ const (
 	MembersUnsafe Code = "members-unsafe"
 	MembersLost   Code = "members-lost"
 	MembersChange Code = "members-change"
+	MajorityThere Code = "majority-there"
+	NoStoreHere   Code = "no-store-here"
+	UnknownUnits  Code = "unknown-units"
 
 	// Of machines that take nothing new (machines.go).
 	MachinePressure Code = "machine-pressure"

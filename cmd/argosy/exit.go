@@ -79,7 +79,7 @@ func codeOf(r *reason.Reason) int {
 		reason.CertificateInvalid, reason.CertificateExpired, reason.CertificateEarly, reason.CertificateRevoked, reason.CertificateRefused,
 		reason.WrongCluster, reason.WrongIdentity, reason.CAUnknown, reason.CAMismatch, reason.IdentityExposed:
 		return exitNotAllowed
-	case reason.CARotating:
+	case reason.CARotating, reason.MajorityThere:
 		return exitGuard
 	case reason.NoSuchContext:
 		return exitUsage

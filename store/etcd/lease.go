@@ -45,7 +45,7 @@ func (s *Store) grant(ctx context.Context, ttl time.Duration) (clientv3.LeaseID,
 
 // revoke lets a lease and its keys go, also when ctx has ended. It fails only where the lease ends by itself soon.
 func (s *Store) revoke(ctx context.Context, id clientv3.LeaseID) {
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil || s.LeaderID() == 0 { // Without a leader nothing is written for now.
 		return
 	}
 	err := s.try(context.WithoutCancel(ctx), tries, func(ctx context.Context) error {
