@@ -65,6 +65,8 @@ type Placement struct {
 type Reign struct {
 	ID string    `json:"id"` // Machine id.
 	At time.Time `json:"at"` // Of the write.
+	// Conditions are what the leader has to say of the cluster, such as that too many machines were lost to move anything.
+	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // State is the one word that people see. Never "launched": that word only says what was asked.

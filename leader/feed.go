@@ -44,7 +44,7 @@ func (l *Leader) build(p *cluster.Picture) {
 	l.unplaced, l.lingers = map[string]*reason.Reason{}, map[cluster.On]*reason.Reason{}
 	l.bad, l.wanted, l.isDown = map[string]*reason.Reason{}, map[string]bool{}, map[string]bool{}
 	l.rested, l.waking = map[string]bool{}, nil
-	l.gated = map[string]*gated{}
+	l.gated, l.paced, l.closedFor = map[string]*gated{}, map[string]cluster.Placement{}, map[string]bool{}
 	for _, on := range sortedOn(p.Placements) {
 		l.hold(on, *p.Placements[on])
 	}
@@ -214,18 +214,17 @@ func (l *Leader) setMachine(p *cluster.Picture, id string) {
 	if m == nil {
 		delete(l.down, id)
 		delete(l.isDown, id)
+		delete(l.closedFor, id)
 		l.planner.RemoveMachine(id)
 		return
 	}
-	now := l.cfg.Now()
-	if p.Alive[id] {
-		delete(l.down, id)
-	} else if since, ok := l.down[id]; !ok || since.After(now) { // After: the clock was set back.
-		l.down[id] = now
-	}
-	since, silent := l.down[id]
-	l.isDown[id] = silent && (now.Sub(since) >= l.cfg.DownAfter || p.Signs[id].Left)
+	silent, down := l.missed(p, id)
+	l.isDown[id] = down
 	cordoned, draining, refuses := l.closed(p, id)
+	if refuses == nil {
+		refuses = l.unsteady(p, id)
+		l.closedFor[id] = refuses != nil
+	}
 	l.planner.SetMachine(plan.Machine{
 		ID: id, Name: p.MachineName(id), Metadata: p.Metadata(id), Allocatable: m.Allocatable(),
 		Types: m.Types, Runtime: m.Runtime, Cordoned: cordoned, Draining: draining, Refuses: refuses, Silent: silent, Down: l.isDown[id],
@@ -249,6 +248,7 @@ func (l *Leader) heed(p *cluster.Picture) {
 			l.next = max(left, time.Millisecond)
 		}
 	}
+	l.heedSteady(p)
 }
 
 // setUnit tells the planner of a wish. A text that cannot be read moves nothing: what is placed stays where it

@@ -77,6 +77,12 @@ type Leader struct {
 	gated     map[string]*gated        // Exclusive units that wait for their last machine.
 	claims    map[string][]fence.Claim // To exclusive units, by unit; nil: to be looked up.
 	condemned map[string]seen          // Machines, by this leader's own clock.
+
+	steady    map[string]steadiness // Machines that were lost and came back.
+	closedFor map[string]bool       // Those told to the planner as not steady yet.
+	paced     map[string]cluster.Placement
+	bucket    bucket
+	told      []cluster.Condition // As the store has them.
 }
 
 // New makes a leader that has not looked yet.
@@ -87,7 +93,7 @@ func New(cfg Config) *Leader {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Leader{cfg: cfg, demands: demands{}, down: map[string]time.Time{}, condemned: map[string]seen{}}
+	return &Leader{cfg: cfg, demands: demands{}, down: map[string]time.Time{}, condemned: map[string]seen{}, steady: map[string]steadiness{}}
 }
 
 // Pass looks, decides and writes. An error means that nothing can be said about the last write: the next Pass
@@ -117,9 +123,10 @@ func (l *Leader) link(ctx context.Context, by store.Writer) error {
 	if by != l.by {
 		l.by, l.down = by, map[string]time.Time{} // A new leader gives silent machines their time anew,
 		l.condemned = map[string]seen{}           // and condemned ones theirs.
+		l.steady = map[string]steadiness{}
 	}
 	l.chain, l.planner = 0, nil
-	rev, err := l.cfg.Store.Write(ctx, by, store.Put(cluster.LeaderKey(), cluster.Reign{ID: by.ID, At: l.cfg.Now()}))
+	rev, err := l.cfg.Store.Write(ctx, by, store.Put(cluster.LeaderKey(), cluster.Reign{ID: by.ID, At: l.cfg.Now(), Conditions: l.told}))
 	if err != nil {
 		return err
 	}

@@ -66,11 +66,13 @@ func (l *Leader) decide() []edit {
 	}
 	for _, c := range changes {
 		delete(l.gated, c.Unit)
+		delete(l.paced, c.Unit)
 		if l.bad[c.Unit] != nil {
 			continue // Told below.
 		}
 		e := l.translate(c)
 		l.gate(&e)
+		l.pace(&e, c)
 		switch planted {
 		case "noreason":
 			e.why = nil
@@ -87,6 +89,7 @@ func (l *Leader) decide() []edit {
 	edits = append(edits, l.stopLingering()...)
 	edits = append(edits, l.finishHandovers()...)
 	edits = append(edits, l.openGates()...)
+	edits = append(edits, l.movePaced()...)
 	for _, name := range slices.Sorted(maps.Keys(l.bad)) {
 		if !reason.Equal(l.unplaced[name], l.bad[name]) {
 			edits = append(edits, edit{unit: name, order: leaving, why: l.bad[name]})
@@ -213,6 +216,14 @@ func (l *Leader) stopLingering() []edit {
 
 // write puts the edits into the store, in transactions that each hold on to the one before.
 func (l *Leader) write(ctx context.Context, edits []edit) error {
+	if c := l.conditions(); !slices.EqualFunc(c, l.told, sameCondition) {
+		for _, one := range c {
+			l.cfg.Log.Error("the cluster has a condition", "kind", one.Kind, "reason", one.Reason.Message())
+		}
+		if l.told = c; len(edits) == 0 {
+			return l.commit(ctx, nil)
+		}
+	}
 	for len(edits) > 0 {
 		n, size := 0, 1
 		for n < len(edits) && (n == 0 || size+edits[n].size() <= maxBatch) {
@@ -232,7 +243,7 @@ func (l *Leader) write(ctx context.Context, edits []edit) error {
 func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	now := l.cfg.Now()
 	t := transaction{at: map[string]int{}}
-	t.set(store.PutIf(cluster.LeaderKey(), cluster.Reign{ID: l.by.ID, At: now}, l.chain))
+	t.set(store.PutIf(cluster.LeaderKey(), cluster.Reign{ID: l.by.ID, At: now, Conditions: l.told}, l.chain))
 	for i := range edits {
 		e := &edits[i]
 		if e.condemn != "" {
@@ -261,6 +272,10 @@ func (l *Leader) commit(ctx context.Context, edits []edit) error {
 	}
 	l.chain = rev
 	return nil
+}
+
+func sameCondition(a, b cluster.Condition) bool {
+	return a.Kind == b.Kind && reason.Equal(a.Reason, b.Reason)
 }
 
 // transaction is changes in order, each key once: of several edits of a unit the last one counts.

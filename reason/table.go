@@ -103,6 +103,7 @@ const (
 	Fencing             Code = "fencing"
 	NoLease             Code = "no-lease"
 	ManyLost            Code = "many-machines-lost"
+	Unsteady            Code = "machine-unsteady"
 	Stopping            Code = "stopping"
 	StoppedByUser       Code = "stopped-by-user"
 	NotStarted          Code = "not-started"
@@ -685,6 +686,12 @@ func table() []Entry {
 			Doc:      "Exclusive=yes: the machine has to hold a live lease, and the store to say that the unit is still placed here, before it is started.",
 			sentence: say("{unit} runs on one machine at a time and waits for the store to confirm that it is this one"),
 			hint:     say("it is started by itself when this machine reaches the servers"),
+		},
+		{
+			Code: Unsteady, Scope: ScopeMachine, Cure: Transient, Short: "machine comes and goes", Args: []string{"machine", "times"},
+			Doc:      "The machine was lost and came back. It takes new units when it has been there for a minute, and for twice as long each time that it is lost again, up to half an hour.",
+			sentence: say("{machine} was lost and came back; it takes new units when it has been there for a while"),
+			hint:     say("look at the machine's network and load"),
 		},
 		{
 			Code: ManyLost, Scope: ScopeCluster, Cure: Transient, Short: "too many machines lost", Args: []string{"lost", "machines"},

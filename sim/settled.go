@@ -19,7 +19,10 @@ func (w *World) settle() error {
 			w.bringBack(h)
 		}
 	}
-	for range settleSteps {
+	for i := range settleSteps {
+		if i == settleSteps/3 {
+			w.pass(steadyMost) // Machines that came and went take new units again.
+		}
 		w.round()
 		if w.problem != nil {
 			return w.problem

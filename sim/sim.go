@@ -30,9 +30,10 @@ import (
 
 // The bounds of one seed.
 const (
-	steps       = 160             // With faults.
-	settleSteps = 60              // Rounds without faults, until everything has to be right.
-	settleEvery = 5 * time.Second // Of a round.
+	steps       = 160              // With faults.
+	settleSteps = 60               // Rounds without faults, until everything has to be right.
+	settleEvery = 5 * time.Second  // Of a round.
+	steadyMost  = 31 * time.Minute // After so long without a loss a machine's past is forgotten.
 	maxMachines = 5
 	maxUnits    = 14
 	leaderID    = "m0" // The leader's machine; its clock is the first host's.
