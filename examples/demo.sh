@@ -23,7 +23,8 @@ end() {
 trap 'echo; echo "ending the cluster and its units"; end 0' INT TERM
 trap 'end $?' EXIT
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 run() { printf '$ argosy %s\n' "$*"; "$bin/argosy" "$@" && code=0 || code=$?; printf '(exit %s)\n' "$code"; }
 
 mkdir "$dir/units"

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"argosy.dev/argosy/runtime/native"
 )
@@ -23,6 +24,10 @@ func main() {
 	os.Exit(start(os.Args))
 }
 
+// oneGesture is how long signals count as one: ctrl-c reaches every process of a terminal, and a script that is among
+// them may pass it on.
+const oneGesture = time.Second
+
 // start connects the program to its process: arguments, standard streams, signals.
 func start(argv []string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -32,8 +37,12 @@ func start(argv []string) int {
 	defer signal.Stop(signals)
 	go func() {
 		cancel(interrupted{<-signals})
-		<-signals // Once more: what there is to say has had its time.
-		os.Exit(exitInterrupted)
+		first := time.Now()
+		for range signals { // Once more: what there is to say has had its time.
+			if time.Since(first) > oneGesture {
+				os.Exit(exitInterrupted)
+			}
+		}
 	}()
 	dir, err := os.Getwd()
 	if err != nil {
