@@ -22,6 +22,7 @@ import (
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/fence"
 	"argosy.dev/argosy/loop"
+	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/runtime"
 	"argosy.dev/argosy/store"
 	"argosy.dev/argosy/unit"
@@ -49,6 +50,8 @@ type Config struct {
 	// Ledger, when set, tells the next agent which orders were under way: without it an order may be done twice when this
 	// agent dies before it is told, and the unit has crashed since.
 	Ledger Ledger
+	// Sensors, when set, watch the machine itself; their conditions go into the record. Run runs them.
+	Sensors *Sensors
 	// Part is the prefix under which this machine may read its own placements from the store itself, for exclusive units;
 	// default: cluster.PlacementsPrefix and its id.
 	Part string
@@ -64,7 +67,7 @@ type Agent struct {
 	slots     map[string]*slot
 	intents   map[string]Intent // As the ledger has them.
 	kick      chan struct{}
-	mu        sync.Mutex // Guards kicked and next.
+	mu        sync.Mutex // Guards kicked, next, sensed and isSensed.
 	kicked    bool       // The runtime or the prober has kicked since the last List.
 	next      time.Duration
 	again     bool // The last pass left something over.
@@ -72,6 +75,10 @@ type Agent struct {
 	braked    int  // Units that the brake held back in the last pass, for the condition and for logging once.
 	running   int
 	recordOut bool // The machine's record has to be written.
+	deafSince time.Time
+	deaf      *reason.Reason // Why the runtime has not answered for long.
+	sensed    []cluster.Condition
+	isSensed  bool // It has news.
 
 	held  *fence.Keeper // What the keeper of exclusive units holds; nil: not asked in this pass.
 	lease int64         // The machine's epoch, as the keeper told it last.
@@ -115,6 +122,9 @@ func (a *Agent) Run(ctx context.Context) {
 	wg.Go(func() { a.Forward(ctx) })
 	if p, ok := a.Prober.(interface{ Run(context.Context) }); ok {
 		wg.Go(func() { p.Run(ctx) })
+	}
+	if a.Sensors != nil {
+		wg.Go(func() { a.Sensors.Run(ctx, a.sense) })
 	}
 	a.Loop().Run(ctx)
 	wg.Wait()

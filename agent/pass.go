@@ -30,6 +30,7 @@ func (a *Agent) Pass(ctx context.Context) error {
 	}
 	a.held = nil
 	errs := []error{a.list(ctx, now)}
+	a.hear(errs[0], now)
 	if errs[0] == nil {
 		errs = append(errs, a.act(ctx, now))
 	}
@@ -227,11 +228,12 @@ func (a *Agent) rest() {
 
 // keepRecord writes the machine's own record when it differs from what the store has.
 func (a *Agent) keepRecord(ctx context.Context) error {
+	sensed := a.takeSensed()
 	if a.Record == nil || !a.recordOut {
 		return nil
 	}
 	rec := *a.Record
-	rec.Conditions = append(slices.Clone(rec.Conditions), a.Conditions()...)
+	rec.Conditions = slices.Concat(rec.Conditions, a.Conditions(), sensed)
 	rec.At = a.Now()
 	if _, err := a.Store.Write(ctx, a.writer(), store.Put(cluster.MachineKey(a.Machine), rec)); err != nil {
 		return fmt.Errorf("write the machine's record: %w", err)
@@ -250,9 +252,12 @@ func (a *Agent) compareRecord(p *cluster.Picture) {
 }
 
 // Conditions are what the agent has to say about its machine.
-func (a *Agent) Conditions() []cluster.Condition {
-	if a.braked == 0 {
-		return nil
+func (a *Agent) Conditions() (list []cluster.Condition) {
+	if a.braked > 0 {
+		list = append(list, cluster.Condition{Kind: "mass-stop-refused", Reason: reason.Because(reason.MassStop, reason.Args{"units": a.braked, "running": a.running})})
 	}
-	return []cluster.Condition{{Kind: "mass-stop-refused", Reason: reason.Because(reason.MassStop, reason.Args{"units": a.braked, "running": a.running})}}
+	if a.deaf != nil {
+		list = append(list, cluster.Condition{Kind: cluster.ConditionRuntime, NoNew: true, Reason: a.deaf})
+	}
+	return list
 }

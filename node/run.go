@@ -144,7 +144,7 @@ func (l *life) newAgent(view *store.View) *agent.Agent {
 	return agent.New(agent.Config{
 		Machine: l.id, Store: ownWords{l.store, view}, View: view, Runtime: l.units, Prober: agent.NewChecks(sockets, l.Log), Sockets: sockets,
 		Host: agent.HostFacts(hostID(l.id)), Record: &l.record, Ledger: agent.FileLedger(filepath.Join(l.Data, "orders")), Now: time.Now, Log: l.Log,
-		Part: l.part(), BootClock: agent.BootClock,
+		Part: l.part(), BootClock: agent.BootClock, Sensors: &agent.Sensors{Machine: l.Name, Dir: l.Data, Skew: l.clockSkew},
 	})
 }
 
