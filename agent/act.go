@@ -131,6 +131,9 @@ func (a *Agent) carryOut(ctx context.Context, s *slot, now time.Time) error {
 			return err
 		}
 	}
+	if s.want() != cluster.Launched && s.held {
+		return nil
+	}
 	if s.want() != cluster.Launched {
 		return a.toRest(ctx, s, now)
 	}

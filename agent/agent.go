@@ -66,13 +66,14 @@ type Agent struct {
 	Config
 	slots     map[string]*slot
 	intents   map[string]Intent // As the ledger has them.
+	restored  int64             // Revision of the last restore that nobody has settled; 0: none.
+	spared    []string          // Units that the brake held back in the last pass, for the condition and for logging once.
 	kick      chan struct{}
 	mu        sync.Mutex // Guards kicked, next, sensed and isSensed.
 	kicked    bool       // The runtime or the prober has kicked since the last List.
 	next      time.Duration
 	again     bool // The last pass left something over.
 	unsettled bool // Units were loaded and the runtime has not settled them.
-	braked    int  // Units that the brake held back in the last pass, for the condition and for logging once.
 	running   int
 	recordOut bool // The machine's record has to be written.
 	deafSince time.Time

@@ -10,7 +10,6 @@ import (
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/fence"
-	"argosy.dev/argosy/reason"
 	"argosy.dev/argosy/store"
 )
 
@@ -75,6 +74,9 @@ func (a *Agent) look() looked {
 					s.destroyed = true
 				}
 				found = max(found, a.refresh(p, t.Unit))
+			case t.Prefix == cluster.SettingsPrefix:
+				a.restore(p)
+				found = something
 			case t.Prefix == cluster.PlacementsPrefix:
 				found = max(found, a.refresh(p, t.Unit))
 			case t.Prefix == cluster.MachinesPrefix && t.Machine == a.Machine:
@@ -89,6 +91,7 @@ func (a *Agent) look() looked {
 
 // lookAtAll compares everything: at the start, and after the view was read anew.
 func (a *Agent) lookAtAll(p *cluster.Picture) {
+	a.restore(p)
 	for on := range p.Placements {
 		if on.Machine == a.Machine {
 			a.refresh(p, on.Unit)
@@ -106,7 +109,7 @@ func (a *Agent) lookAtAll(p *cluster.Picture) {
 		s.unsure = s.unsure || s.stored && (major(s.status, *st) || !same(s.status, *st))
 		s.status, s.stored = *st, true
 		// Our word about a unit that nobody wants any more: the wish was deleted while nobody here looked.
-		s.destroyed = s.destroyed || p.Units[on.Unit] == nil
+		s.destroyed = s.destroyed || p.Units[on.Unit] == nil && a.restored == 0
 	}
 	for name, s := range a.slots {
 		a.refresh(p, name)
@@ -253,9 +256,7 @@ func (a *Agent) compareRecord(p *cluster.Picture) {
 
 // Conditions are what the agent has to say about its machine.
 func (a *Agent) Conditions() (list []cluster.Condition) {
-	if a.braked > 0 {
-		list = append(list, cluster.Condition{Kind: "mass-stop-refused", Reason: reason.Because(reason.MassStop, reason.Args{"units": a.braked, "running": a.running})})
-	}
+	list = append(list, a.brakeConditions()...)
 	if a.deaf != nil {
 		list = append(list, cluster.Condition{Kind: cluster.ConditionRuntime, NoNew: true, Reason: a.deaf})
 	}

@@ -19,6 +19,7 @@ type index struct {
 	parts    map[string]*part
 	servers  map[string]server // By machine.
 	leader   store.Entry       // Without a key: nobody has led yet.
+	settings store.Entry       // Of the cluster. Without a key: there are none.
 	reign    string            // Whom the machines know as leader.
 }
 
@@ -96,6 +97,9 @@ func (x *index) ingest(b store.Batch) delta {
 			x.set(rest, e, &d)
 		case cluster.LeaderPrefix:
 			x.setLeader(e, &d)
+		case cluster.SettingsPrefix: // Each machine has to know of a restore.
+			x.settings = e
+			d.common = append(d.common, e)
 		}
 	}
 	x.deliverUnits(before, units, &d)
@@ -333,6 +337,9 @@ func (x *index) read(machine string) store.Picture {
 	}
 	if x.leader.Value != nil {
 		entries[x.leader.Key] = x.leader
+	}
+	if x.settings.Value != nil {
+		entries[x.settings.Key] = x.settings
 	}
 	if p := x.parts[machine]; p != nil {
 		maps.Copy(entries, p.own)
