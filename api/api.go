@@ -51,6 +51,8 @@ type Config struct {
 	Members StoreDesk
 	// Audit keeps who did what; nil: nothing is kept.
 	Audit Audit
+	// Outdated tells whether a caller's certificate is of a root that is being replaced; nil: none is.
+	Outdated func(*tls.ConnectionState) bool
 	// ToServer is the TLS setting for a call of the server with this id; nil: no other server is asked.
 	ToServer func(id string) *tls.Config
 	// ToMachine is the TLS setting for a call of the machine with this id; nil: no other machine is called.

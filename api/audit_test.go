@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -68,9 +69,7 @@ func send(a *API, r *http.Request, method, path string, body any) *httptest.Resp
 	}
 	q := httptest.NewRequest(method, path, &b)
 	q.TLS, q.RemoteAddr = r.TLS, "192.0.2.7:4242"
-	for k, v := range r.Header {
-		q.Header[k] = v
-	}
+	maps.Copy(q.Header, r.Header)
 	w := httptest.NewRecorder()
 	a.ServeHTTP(w, q)
 	return w

@@ -204,7 +204,7 @@ func deed(summary string) string {
 }
 
 func (r rule) words() string {
-	switch r {
+	switch r { //nolint:exhaustive // The others are roles.
 	case members:
 		return "a certificate of this cluster"
 	case themselves:

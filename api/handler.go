@@ -94,6 +94,9 @@ func (a *API) handler(rt route) http.Handler {
 		r, w.note = withNote(r)
 		r, err := a.admit(rt, r)
 		if err == nil {
+			if a.Outdated != nil && callerIn(r.Context()).kind == callerUser && a.Outdated(r.TLS) {
+				w.Header().Set(wire.RenewHeader, "now")
+			}
 			err = a.serve(rt, w, r)
 		}
 		if err != nil && w.status == 0 && r.Context().Err() == nil {

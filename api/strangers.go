@@ -177,12 +177,12 @@ func ServeTLS(ctx context.Context, l net.Listener, conf *tls.Config, h http.Hand
 }
 
 // limitJoins refuses an address that has failed too often to join.
-func (a *API) limitJoins(r *http.Request, join func() error) error {
+func (a *API) limitJoins(r *http.Request, join func(ctx context.Context) error) error {
 	from := sourceOf(r.RemoteAddr)
 	if err := a.strangers.mayJoin(from); err != nil {
 		return err
 	}
-	err := join()
+	err := join(r.Context())
 	if why, ok := errors.AsType[*reason.Reason](err); ok && statusOf(why.Code) == http.StatusForbidden {
 		a.strangers.failedJoin(from)
 	}

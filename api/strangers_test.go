@@ -75,7 +75,7 @@ func from127(ip string) *net.Dialer {
 func callOnce(conf *tls.Config, d *net.Dialer, addr string) (time.Duration, error) {
 	begun := time.Now()
 	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: conf, DialContext: d.DialContext, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
-	resp, err := c.Get("https://" + addr + "/") //nolint:noctx // It has its timeout.
+	resp, err := c.Get("https://" + addr + "/")
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +119,7 @@ func TestA6SlowStrangers(t *testing.T) {
 		}
 		go func() { // A handshake without a certificate, and the beginning of a header.
 			s := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
-			if s.Handshake() == nil { //nolint:noctx // It ends with the connection.
+			if s.Handshake() == nil {
 				_, _ = s.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nX-Slow"))
 			}
 		}()
@@ -220,7 +220,7 @@ func TestA2Tries(t *testing.T) {
 		q.TLS, q.RemoteAddr = &tls.ConnectionState{}, addr
 		return func() int {
 			w := httptest.NewRecorder()
-			err := a.limitJoins(q, func() error { _, err := a.Trust.Join(q.Context(), wire.JoinRequest{}); return err })
+			err := a.limitJoins(q, func(ctx context.Context) error { _, err := a.Trust.Join(ctx, wire.JoinRequest{}); return err })
 			return writeProblem(w, err)
 		}()
 	}

@@ -94,8 +94,8 @@ func (a *API) join(w http.ResponseWriter, r *http.Request) error {
 	if err := a.read(r.Context()); err != nil {
 		return err
 	}
-	return a.limitJoins(r, func() error {
-		out, err := a.Trust.Join(r.Context(), q)
+	return a.limitJoins(r, func(ctx context.Context) error {
+		out, err := a.Trust.Join(ctx, q)
 		if err != nil {
 			return err
 		}

@@ -79,8 +79,13 @@ func TestChain(t *testing.T) {
 		q    Query
 		want int
 	}{
-		{Query{}, 60}, {Query{Limit: 7}, 7}, {Query{Refused: true}, 30}, {Query{Who: "user1"}, 21},
-		{Query{Since: at.Add(2 * time.Minute)}, 20}, {Query{Since: at.Add(time.Hour)}, 0}, {Query{Since: at.Add(time.Minute), Refused: true, Limit: 3}, 3},
+		{Query{}, 60},
+		{Query{Limit: 7}, 7},
+		{Query{Refused: true}, 30},
+		{Query{Who: "user1"}, 21},
+		{Query{Since: at.Add(2 * time.Minute)}, 20},
+		{Query{Since: at.Add(time.Hour)}, 0},
+		{Query{Since: at.Add(time.Minute), Refused: true, Limit: 3}, 3},
 	} {
 		got, err := l.Read(c.q)
 		if err != nil || len(got) != c.want {

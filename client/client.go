@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ type Client struct {
 	servers *pool
 	// connect makes a connection of a client over TLS, else nil: see refusal.
 	connect func(ctx context.Context) (net.Conn, error)
+	renew   *atomic.Bool // A server has asked for a renewal; nil: nobody who could is there.
 }
 
 // New makes a client of unix:///path or http://address. It does not connect yet.
@@ -159,6 +161,9 @@ func (c *Client) once(ctx context.Context, q request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
+	}
+	if c.renew != nil && resp.Header.Get(wire.RenewHeader) != "" {
+		c.renew.Store(true)
 	}
 	if resp.StatusCode >= http.StatusBadRequest && (resp.StatusCode != q.answers || isProblem(resp)) {
 		defer func() { _ = resp.Body.Close() }()

@@ -233,6 +233,8 @@ func (s *Session) Renew(ctx context.Context, d Contexts) error {
 	if err := s.keeper.Replace(got.Certificate, got.Roots); err != nil {
 		return err
 	}
+	s.http.CloseIdleConnections() // They show the certificate of before.
+	s.renew.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Context.Certificate, s.Context.Roots = string(got.Certificate), string(got.Roots)
@@ -242,8 +244,8 @@ func (s *Session) Renew(ctx context.Context, d Contexts) error {
 	return d.Put(s.Context)
 }
 
-// Due tells whether it is time to renew the context's certificate.
-func (s *Session) Due(now time.Time) bool { return !s.keeper.RenewAt(now).After(now) }
+// Due tells whether it is time to renew the context's certificate: by its age, or because a server has asked for it.
+func (s *Session) Due(now time.Time) bool { return s.renew.Load() || !s.keeper.RenewAt(now).After(now) }
 
 // Until is when the context's certificate ends.
 func (s *Session) Until() time.Time { return s.keeper.Leaf().NotAfter }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,7 @@ func NewServers(name string, servers func() []string, conf *tls.Config) *Client 
 	s := &pool{list: servers, conf: conf, dialer: net.Dialer{Timeout: dialTimeout}, failed: map[string]bool{}}
 	return &Client{
 		host: name, base: url.URL{Scheme: "https", Host: "argosy.server"}, // Whoever it is: dial chooses.
-		servers: s, connect: func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, "tcp", "") },
+		servers: s, renew: &atomic.Bool{}, connect: func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, "tcp", "") },
 		http: &http.Client{Transport: &http.Transport{
 			DialTLSContext: s.dial, TLSClientConfig: conf, ForceAttemptHTTP2: true,
 			MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: time.Minute, DisableCompression: true,

@@ -41,6 +41,7 @@ type held struct {
 	id     ID
 	cert   *tls.Certificate
 	roots  *x509.CertPool
+	newest *x509.Certificate // Of the roots.
 	server *tls.Config
 }
 
@@ -97,7 +98,11 @@ func (k *Keeper) read(chain, roots []byte) (*held, error) {
 	for _, x := range certs {
 		c.Certificate = append(c.Certificate, x.Raw)
 	}
-	return &held{id: id, cert: c, roots: pool}, nil
+	all, err := parsePEM(roots)
+	if err != nil {
+		return nil, err
+	}
+	return &held{id: id, cert: c, roots: pool, newest: all[0]}, nil
 }
 
 // ID is whose certificate the keeper holds.
@@ -151,6 +156,21 @@ func (k *Keeper) ServerTLS() *tls.Config {
 			return conf, nil
 		},
 	}
+}
+
+// Outdated tells whether the other side of a connection has a certificate of a root that is being replaced, and none of
+// the newest one that the keeper knows.
+func (k *Keeper) Outdated(s *tls.ConnectionState) bool {
+	if s == nil || len(s.VerifiedChains) == 0 {
+		return false
+	}
+	newest := k.held.Load().newest
+	for _, chain := range s.VerifiedChains {
+		if chain[len(chain)-1].Equal(newest) {
+			return false
+		}
+	}
+	return true
 }
 
 // Report has f called for every caller whose certificate comes from a root of ours and who is refused all the same:

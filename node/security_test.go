@@ -305,6 +305,14 @@ func TestA4Rotation(t *testing.T) {
 	m1.servers(3)
 	m4 := b.join(m1, "m4", "agent")
 	ada := m1.person("ada", cluster.Admin)
+	for _, m := range []*machine{m1, m2, b.machines["m3"]} {
+		b.soon("ada to be known at "+m.name, func() bool {
+			c := client.NewTLS(m.address, ada.TLS())
+			defer c.Close()
+			_, err := c.Version(t.Context())
+			return err == nil
+		})
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	var calls, failed atomic.Int64
 	var wg sync.WaitGroup
@@ -349,10 +357,16 @@ func TestA4Rotation(t *testing.T) {
 		s, err := m1.client.CA(t.Context())
 		return err == nil && len(s.Pending) == 1 && s.Pending[0].Kind == "user"
 	})
+	if _, err := ada.Version(t.Context()); err != nil || !ada.Due(time.Now()) {
+		t.Errorf("ada was not asked to renew: %v", err)
+	}
 	if err := ada.Renew(t.Context(), client.Contexts{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	renewed := time.Since(begun)
+	if _, err := ada.Version(t.Context()); err != nil || ada.Due(time.Now()) {
+		t.Errorf("ada is asked to renew again: %v", err)
+	}
 	b.soon("the old root's retirement", func() bool {
 		_, err := m1.client.RetireCA(t.Context(), false)
 		return err == nil

@@ -140,7 +140,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	door := api.New(api.Config{
 		Store: s, View: l.view, Journal: l.journals(), History: l.events, Explain: lead.Explain, Leader: l.leaderName,
 		Trust: desk, Guard: desk, Machines: remote.Handler(s, parts, l.Log), UserKeys: config.Handler(),
-		Audit: records, ToServer: l.toServer, ToMachine: l.toMachine,
+		Audit: records, ToServer: l.toServer, Outdated: l.keeper.Outdated, ToMachine: l.toMachine,
 		Members: &storeDesk{life: l, store: s, keeper: members},
 		Version: l.Version, MachineID: l.id, Now: time.Now, Log: l.Log,
 	})

@@ -107,11 +107,7 @@ func (l *life) saveAuthority(ctx context.Context, desk *trust.Desk) error {
 
 // copyAuthority makes that copy when this life begins.
 func (l *life) copyAuthority(ctx context.Context, desk *trust.Desk) error {
-	for ctx.Err() == nil {
-		err := l.saveAuthority(ctx, desk)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
+	for err := l.saveAuthority(ctx, desk); err != nil && ctx.Err() == nil; err = l.saveAuthority(ctx, desk) {
 		l.Log.Warn("the certificate authority could not be copied, trying again", "in", renewAgain, "error", err)
 		pause(ctx, renewAgain)
 	}

@@ -206,7 +206,7 @@ func (d *Desk) Retire(ctx context.Context, force bool, by string) (wire.CAStatus
 		}
 		if len(s.Pending) > 0 && !force {
 			return nil, reason.Because(reason.CARotating, reason.Args{
-				"error": "the old root cannot go yet: " + named(s.Pending), "cure": "machines renew by themselves as soon as they are there, users with argosy user add; " +
+				"error": "the old root cannot go yet: " + named(s.Pending), "cure": "machines renew by themselves as soon as they are there, users when they call next; " +
 					"--force goes on without them: they have to be let in again",
 			})
 		}

@@ -131,5 +131,8 @@ type Certificate struct {
 // ForHeader of a request names who uses the machine that calls, for the record.
 const ForHeader = "Argosy-For"
 
+// RenewHeader of an answer asks a user to renew: the certificate is of a root that is being replaced.
+const RenewHeader = "Argosy-Renew"
+
 // LocalHeader of a request, when it is set, asks a machine for what it knows itself, without any server.
 const LocalHeader = "Argosy-Local"
