@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -160,12 +161,20 @@ func (a *API) fleetMachines(w http.ResponseWriter, r *http.Request) error {
 	a.View.Peek(func(p *cluster.Picture) {
 		for _, id := range slices.Sorted(maps.Keys(p.Machines)) {
 			if p.Alive[id] {
-				all = append(all, fleetMachine{ID: id, PrimaryIP: p.Machines[id].Address, Metadata: p.Metadata(id)})
+				all = append(all, fleetMachine{ID: id, PrimaryIP: hostOf(p.Machines[id].Address), Metadata: p.Metadata(id)})
 			}
 		}
 	})
 	from, to, more := page.bounds(len(all))
 	return writeJSON(w, http.StatusOK, fleetMachinePage{all[from:to], page.next(more)})
+}
+
+// hostOf is an address without its port: fleet's clients expect an IP.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 // fleetPatch is one operation of PATCH /machines: JSON patch as fleet takes it.

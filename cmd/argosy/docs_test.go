@@ -52,9 +52,31 @@ func TestDocs(t *testing.T) {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(c.Use, "|", "\\|"), c.Short)
 		}
 	}
-	b.WriteString("\nOn purpose otherwise than fleet: unknown verbs and flags end with 2, globs work in every verb, restart restarts,\nfailures are named with their reason on stderr and end with 1.\n")
+	b.WriteString("\nFlags of every verb, each also as `FLEETCTL_` and its name in capitals:\n\n```\n" + strings.TrimRight(fleet.PersistentFlags().FlagUsagesWrapped(100), "\n") + "\n```\n" + fleetDiffers)
 	compare(t, "../../docs/cli.md", b.String())
 }
+
+// fleetDiffers is what fleetctl does otherwise than fleet's, on purpose.
+const fleetDiffers = `
+On purpose otherwise than fleet:
+
+- Unknown verbs and flags end with 2, globs work in every verb, restart restarts, destroy waits until nothing runs any more.
+- Failures are named with their reason on stderr and end with 1; a unit that starts slowly is waited for, not failed.
+- An unknown key in [X-Fleet] and a MachineMetadata= without exactly one = are errors, not ignored.
+- journal takes several units and global ones, and merges their machines' lines; a machine that is away is named.
+- ssh, status and journal go over the cluster's API: they need a server and the right to do it, no ssh daemon and no keys.
+  --ssh-port, --forward-agent and --sudo are taken and ignored. ssh to a machine takes the role admin.
+- --tunnel runs the system's ssh, to the machine's socket: its configuration, agent and known hosts count. --ssh-username,
+  --known-hosts-file and --strict-host-key-checking are handed to it when they are said; fleet's defaults for them are not.
+  The person there has to be allowed to open the socket (root, or the group argosy).
+- https://HOST:PORT is any server, as the person of a context (argosy help contexts): $ARGOSY_CONTEXT, one that names
+  this server, or the current one; or of --cert-file, --key-file and --ca-file together. When that server is away, another
+  one of the context's is asked.
+- --driver=etcd is refused: units are reached by the API only.
+- list-units has no line for a unit that is on no machine, as in fleet; argosy list-units says why it is on none.
+- The API under /fleet/v1 checks desiredState, gives a state for every unit, does not start templates, takes
+  "value": "V" beside {"value": {"value": "V"}} in a metadata patch, and keeps one unit's fault from the others.
+`
 
 func page(b *strings.Builder, c *cobra.Command) {
 	long, exits, _ := strings.Cut(c.Long, "\n\nExit codes:\n")

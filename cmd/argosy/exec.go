@@ -99,6 +99,11 @@ func (a *app) shell(ctx context.Context, s runShell) error {
 	if err != nil {
 		return err
 	}
+	return a.shellAt(ctx, to, s)
+}
+
+// shellAt is shell in a cluster that was found already.
+func (a *app) shellAt(ctx context.Context, to *client.Client, s runShell) error {
 	p := shell.Person{Out: a.stdout, Err: a.stderr}
 	if s.stdin {
 		p.In = a.stdin

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"net"
 	"strings"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 
 	"argosy.dev/argosy/cluster"
 	"argosy.dev/argosy/cmd/argosy/internal/show"
+	"argosy.dev/argosy/unit"
 	"argosy.dev/argosy/wire"
 )
 
@@ -26,7 +27,7 @@ const fleetAttempt = 500 * time.Millisecond
 // on stderr and end with 1.
 type fleetctl struct {
 	*app
-	endpoint, tunnel string
+	reach
 	full, noLegend   bool
 	replace, noBlock bool
 	attempts         int
@@ -43,6 +44,7 @@ func (a *app) runFleet(ctx context.Context, args []string) int {
 		tell(a.stderr, a.errStyle(), a.width(a.stderr), err)
 		return exitCode(err)
 	}
+	defer func() { f.closeTunnel() }() // The one that is open then.
 	return a.execute(ctx, root, fullVerb(root, longFlags(root, args)))
 }
 
@@ -64,30 +66,18 @@ output lines and columns. Failures are named with their reason on stderr, and en
 		},
 	}
 	p := root.PersistentFlags()
-	p.StringVar(&f.endpoint, "endpoint", "", "location of the API: unix:///PATH or http://HOST:PORT (default $ARGOSY_HOST, else "+defaultHost+")")
-	p.StringVar(&f.tunnel, "tunnel", "", "not supported: run fleetctl on the machine")
-	for name, value := range map[string]string{
-		"ssh-username": "core", "known-hosts-file": "~/.fleetctl/known_hosts", "key-file": "", "cert-file": "", "ca-file": "",
-		"driver": "API", "etcd-key-prefix": "/_coreos.com/fleet/", "experimental-api": "true",
-	} {
-		p.String(name, value, "taken and ignored")
-	}
-	p.Float64("ssh-timeout", 10, "taken and ignored")
+	f.reachFlags(p)
+	p.String("etcd-key-prefix", "/_coreos.com/fleet/", "taken and ignored")
+	p.String("experimental-api", "true", "taken and ignored")
 	p.Float64("request-timeout", 3, "taken and ignored: one request is asked and watched")
-	p.Bool("strict-host-key-checking", true, "taken and ignored")
 	p.Bool("debug", false, "taken and ignored")
 	root.Flags().Bool("version", false, "print the version")
 	p.Bool("h", false, "help")
 	_ = p.MarkHidden("h")
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if f.tunnel != "" {
-			return usagef("ssh "+f.tunnel+" fleetctl …", "--tunnel is not supported")
-		}
-		return nil
-	}
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkDriver() }
 	root.AddCommand(f.listUnits(), f.listUnitFiles(), f.listMachines(), f.submit(), f.load(), f.start(), f.stop(), f.restart(),
-		f.unload(), f.destroy(), f.status(), f.journal(), f.cat(), f.verify(), f.version(), f.notHere("ssh", "ssh to the machine: argosy list-units shows which"),
+		f.unload(), f.destroy(), f.status(), f.journal(), f.cat(), f.verify(), f.version(), f.ssh(),
 		f.notHere("fd-forward", "argosy needs no tunnel"))
 	root.SetHelpCommand(helpCommand(""))
 	setHelp(root)
@@ -157,17 +147,6 @@ func longFlags(root *cobra.Command, args []string) []string {
 	return out
 }
 
-// open connects to what --endpoint names. fleet's own default is taken for ours when nothing listens there.
-func (f *fleetctl) open() (door, error) {
-	f.host = f.endpoint
-	if f.endpoint == fleetSocket || f.endpoint == "unix:///run/fleet.sock" {
-		if _, err := os.Stat(strings.TrimPrefix(f.endpoint, "unix://")); err != nil {
-			f.host = ""
-		}
-	}
-	return f.connect()
-}
-
 // units makes a fleet verb that works on units; without any it said so, and ended with 0.
 func (f *fleetctl) units(use, short string, run func(ctx context.Context, d door, args []string) error) *cobra.Command {
 	return &cobra.Command{
@@ -177,7 +156,7 @@ func (f *fleetctl) units(use, short string, run func(ctx context.Context, d door
 				f.note("No units given")
 				return nil
 			}
-			d, err := f.open()
+			d, err := f.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -228,10 +207,18 @@ func legend(m wire.MachineDetail, full bool) string {
 		return "-"
 	}
 	id := idLegend(m.ID, full)
-	if m.Address != "" {
-		id += "/" + show.Clean(m.Address)
+	if ip := hostOf(m.Address); ip != "" {
+		id += "/" + show.Clean(ip)
 	}
 	return id
+}
+
+// hostOf is an address without its port: fleet tells IPs.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 func idLegend(id string, full bool) string {
@@ -259,9 +246,9 @@ func (f *fleetctl) carry(ctx context.Context, d door, v fleetVerb, changes []wir
 	if err != nil {
 		return err
 	}
-	global := map[string]bool{}
-	for _, u := range list.Units {
-		global[u.Unit] = u.Global
+	global, err := f.globals(ctx, d, changes, list.Units)
+	if err != nil {
+		return err
 	}
 	var waiting []string
 	for _, u := range units {
@@ -293,6 +280,47 @@ func (f *fleetctl) carry(ctx context.Context, d door, v fleetVerb, changes []wir
 		return err
 	}
 	return f.ended(ctx, d, v, out)
+}
+
+// globals tells which units are global. One that is placed already says so itself, of another one the text does: that
+// of an instance is its template's.
+func (f *fleetctl) globals(ctx context.Context, d door, changes []wire.Change, units []cluster.Answer) (map[string]bool, error) {
+	sent := map[string]*string{}
+	for _, c := range changes {
+		sent[c.Name] = c.Text
+	}
+	out, templates := map[string]bool{}, map[string]bool{}
+	for _, u := range units {
+		if out[u.Unit] = u.Global; u.Global || u.MachineID != "" {
+			continue
+		}
+		n := unit.Name(u.Unit)
+		text, template := sent[u.Unit], string(n.Template())
+		if text == nil && n.IsInstance() {
+			if known, ok := templates[template]; ok {
+				out[u.Unit] = known
+				continue
+			}
+			text = sent[template]
+		}
+		if text == nil {
+			detail, err := d.Unit(ctx, u.Unit)
+			if err != nil {
+				return nil, err
+			}
+			text = &detail.Text
+		}
+		out[u.Unit] = isGlobal(u.Unit, *text)
+		if n.IsInstance() {
+			templates[template] = out[u.Unit]
+		}
+	}
+	return out, nil
+}
+
+func isGlobal(name, text string) bool {
+	u, err := unit.Load(unit.Name(name), []byte(text), nil, unit.Host{})
+	return err == nil && u.Fleet.Global
 }
 
 // limit is how long --block-attempts waits; 0: without one.

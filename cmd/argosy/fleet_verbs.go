@@ -219,7 +219,7 @@ func (f *fleetctl) list(use, short, fields, valid string, run func(ctx context.C
 				return usagef("columns are "+valid, "Invalid key in output format: %q", col)
 			}
 		}
-		d, err := f.open()
+		d, err := f.open(c.Context())
 		if err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (f *fleetctl) listMachines() *cobra.Command {
 					case "machine":
 						row = append(row, idLegend(m.ID, f.full))
 					case "ip":
-						row = append(row, dash(m.Address))
+						row = append(row, dash(hostOf(m.Address)))
 					case "metadata":
 						row = append(row, dash(metadataWords(m.Metadata, ",")))
 					}

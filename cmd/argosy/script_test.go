@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	program := func() { os.Exit(start(os.Args)) }
-	testscript.Main(m, map[string]func(){"argosy": program, "fleetctl": program})
+	testscript.Main(m, map[string]func(){"argosy": program, "fleetctl": program, "ssh": fakeSSH})
 }
 
 // TestScripts runs the stories of testdata/script, each against a cluster of its own that it starts with "cluster".
@@ -37,10 +37,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ARGOSY_HOST", "unix://"+filepath.Join(e.WorkDir, "s"))
 			e.Setenv("NO_COLOR", "")
+			e.Values[membersKey{}] = map[string]func(){}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"cluster": startCluster,
+			"member":  joinCluster,
+			"down":    takeDown,
 			"exits":   exits,
 			"eval":    keep,
 			"running": awaitPlaced,
