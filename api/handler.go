@@ -94,9 +94,7 @@ func (a *API) handler(rt route) http.Handler {
 		r, w.note = withNote(r)
 		r, err := a.admit(rt, r)
 		if err == nil {
-			if a.Outdated != nil && callerIn(r.Context()).kind == callerUser && a.Outdated(r.TLS) {
-				w.Header().Set(wire.RenewHeader, "now")
-			}
+			a.askToRenew(w, r)
 			err = a.serve(rt, w, r)
 		}
 		if err != nil && w.status == 0 && r.Context().Err() == nil {
@@ -107,6 +105,14 @@ func (a *API) handler(rt route) http.Handler {
 		a.logRequest(rt, r, w.status, time.Since(begun), err)
 		a.record(rt, r, w.note, w.status, err)
 	})
+}
+
+// askToRenew asks a user whose certificate is of a root that is being replaced for a renewal; machines are asked by their
+// records.
+func (a *API) askToRenew(w http.ResponseWriter, r *http.Request) {
+	if a.Outdated != nil && callerIn(r.Context()).kind == callerUser && a.Outdated(r.TLS) {
+		w.Header().Set(wire.RenewHeader, "now")
+	}
 }
 
 // letGo ends the connection of a caller who is revoked, after the answer.

@@ -34,7 +34,7 @@ func (c *Client) upgrade(ctx context.Context, path string, cmd shell.Command) (i
 	}
 	one := *c
 	one.http = &http.Client{Transport: c.oldTransport()}
-	resp, err := one.send(ctx, request{
+	resp, err := one.send(ctx, request{ //nolint:bodyclose // The connection that is taken over is its body.
 		method: http.MethodGet, path: path, query: q, header: map[string]string{"Connection": "Upgrade", "Upgrade": shell.Protocol},
 	})
 	if err != nil {

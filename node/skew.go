@@ -33,7 +33,7 @@ func (l *life) clockSkew(ctx context.Context) (ahead time.Duration, ok bool) {
 	if len(servers) == 0 {
 		return 0, l.record.Server // Nobody to ask: the only server, or the leader, is right.
 	}
-	c := http.Client{Transport: &http.Transport{TLSClientConfig: l.keeper.ClientTLS(identity.KindServer, ""), DisableKeepAlives: true}, Timeout: skewWithin}
+	c := http.Client{Transport: &http.Transport{TLSClientConfig: l.keeper.ClientTLS(identity.KindServer, ""), DisableKeepAlives: true, ForceAttemptHTTP2: true}, Timeout: skewWithin}
 	var all []time.Duration
 	for _, at := range servers {
 		if d, err := skewOf(ctx, &c, at); err == nil {
