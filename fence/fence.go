@@ -57,16 +57,16 @@ func Wait(stop time.Duration) time.Duration {
 	return After + stop + Slack
 }
 
-// Condemns: without it a leader takes over when it misses the machine. For the simulator's planted bugs.
+// Condemns tells that a leader condemns; without it, it takes over when it misses the machine. For the simulator's planted bugs.
 func Condemns() bool { return condemns }
 
-// Outside: the keeper is no part of the agent. For the simulator's planted bugs.
+// Outside tells that the keeper is no part of the agent. For the simulator's planted bugs.
 func Outside() bool { return outside }
 
-// Persists: what the keeper holds outlives the agent. For the simulator's planted bugs.
+// Persists tells that what the keeper holds outlives the agent. For the simulator's planted bugs.
 func Persists() bool { return persists }
 
-// Looks: an agent looks at the placement once more when its claim is written. For the simulator's planted bugs.
+// Looks tells that an agent looks at the placement once more when its claim is written. For the simulator's planted bugs.
 func Looks() bool { return looks }
 
 // StopTime is TimeoutStopSec= of an exclusive unit.

@@ -46,14 +46,11 @@ type Split struct {
 	depth   int
 	hosts   []*box
 	boss    *boss
-	clock   rate // The leader's.
 	faults  bool
 	story   []string
 	problem error
 	users   map[string]bool // Exclusive units, by name; whether people want it to run.
 	names   []string
-	// Overlaps and Moves are for people.
-	Moves int
 }
 
 type rate struct {
@@ -129,7 +126,6 @@ func (e *events) Pop() any {
 func NewSplit(ctx context.Context, seed uint64, log *slog.Logger) *Split {
 	w := &Split{ctx: ctx, dice: rand.New(rand.NewPCG(seed, 0xfe)), store: memory.New(), log: log, users: map[string]bool{}} //nolint:gosec // A simulator's dice.
 	w.store.Inject(w.fault)
-	w.clock = w.drawRate()
 	for i := range splitHosts {
 		w.addBox(fmt.Sprintf("m%d", i))
 	}

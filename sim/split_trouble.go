@@ -24,19 +24,19 @@ func (w *Split) submitAll() {
 		name := fmt.Sprintf("x%d.service", i)
 		w.users[name] = true
 		w.names = append(w.names, name)
-		w.want(name, cluster.Launched, 1, 0)
+		w.want(name, cluster.Launched, 1)
 		w.must(person(), store.Put(cluster.UnitKey(fmt.Sprintf("u%d.service", i)), cluster.Wanted{
 			Name: fmt.Sprintf("u%d.service", i), Text: "[Service]\n" + program + "[X-Argosy]\nMemoryRequest=64M\n", Desired: cluster.Launched, Orders: cluster.Orders{Start: 1}, By: "ann",
 		}))
 	}
 }
 
-func (w *Split) want(name string, desired cluster.Desired, start, restart int64) {
+func (w *Split) want(name string, desired cluster.Desired, start int64) {
 	var i int
 	_, _ = fmt.Sscanf(name, "x%d.service", &i) // Our own name.
 	w.must(person(), store.Put(cluster.UnitKey(name), cluster.Wanted{
 		Name: name, Text: "[Service]\n" + splitPrograms[i] + "[X-Argosy]\nMemoryRequest=64M\nExclusive=yes\n", Desired: desired,
-		Orders: cluster.Orders{Start: start, Restart: restart}, By: "ann",
+		Orders: cluster.Orders{Start: start}, By: "ann",
 	}))
 	w.users[name] = desired == cluster.Launched
 }
@@ -174,12 +174,12 @@ func (w *Split) person() {
 	switch w.dice.IntN(6) {
 	case 0:
 		w.tell("a person stops %s", name)
-		w.want(name, cluster.Loaded, 1, 0)
+		w.want(name, cluster.Loaded, 1)
 	case 1:
 		w.tell("a person destroys %s, and submits it again", name)
 		w.must(person(), store.Delete(cluster.UnitKey(name)))
 		w.users[name] = false
-		w.after(w.upTo(20*time.Second), func() { w.want(name, cluster.Launched, 1, 0) })
+		w.after(w.upTo(20*time.Second), func() { w.want(name, cluster.Launched, 1) })
 	case 2:
 		for _, b := range w.hosts {
 			if !b.off && b.runtime.Crash(name, 11) {
@@ -191,13 +191,14 @@ func (w *Split) person() {
 		b.runtime.SlowStop(name, w.upTo(20*time.Second))
 	default:
 		w.tell("a person starts %s", name)
-		w.want(name, cluster.Launched, int64(w.t), 0)
+		w.want(name, cluster.Launched, int64(w.t))
 	}
 }
 
 // healAll ends all faults, and has everything wanted.
 func (w *Split) healAll() {
 	w.tell("all is well from now on")
+	w.elect() // It does not know yet which machines come and go, and shuts out none for half an hour.
 	w.boss.frozen, w.boss.deaf = 0, 0
 	for _, b := range w.hosts {
 		b.up, b.down, b.slow = true, true, false
@@ -210,7 +211,7 @@ func (w *Split) healAll() {
 		b.start()
 	}
 	for _, name := range w.names {
-		w.want(name, cluster.Launched, int64(w.t), 0)
+		w.want(name, cluster.Launched, int64(w.t))
 	}
 }
 

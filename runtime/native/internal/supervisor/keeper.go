@@ -146,7 +146,9 @@ func (in *Init) stopOverdue() {
 			continue
 		}
 		in.Say(u.Service, "Stopping: this machine's lease was not renewed in time, and another machine may be about to run the unit.")
-		in.engine.Stop(u.Name)
+		if why := in.engine.Stop(u.Name); why != nil {
+			in.log.Error("an exclusive unit cannot be stopped", "unit", u.Name, "reason", why.Message())
+		}
 	}
 }
 
