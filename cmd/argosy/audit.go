@@ -20,9 +20,9 @@ func (a *app) auditCommand() *cobra.Command {
 	c := doc{
 		use: "audit [--since=TIME] [--who=NAME] [--refused] [-n N]", short: "Who changed what, and who was refused",
 		long: `
-Shows every call that changed something or was refused: when, who, from where, what became of it. Each server keeps what
-it was asked, up to 1G and 90 days; the records of all servers are put in the order of time, and a server that is away is
-named. Secrets and the texts of units are never in it.
+Shows every call that changed something or was refused: when, who, from where, what became of it. Each server keeps
+what it was asked, up to 1G and 90 days; the records of all servers are put in the order of time, and a server that is
+away is named. Secrets and the texts of units are never in it.
 
 argosy audit verify checks that no record was changed, taken out or put between.`,
 		example: `
@@ -115,9 +115,9 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 	c := doc{
 		use: "verify", short: "Check that the audit log is whole, on every server",
 		long: `
-Every record holds the hash of the one before it. This checks all of them, on each server, and shows the hash of the last
-one: kept elsewhere, it later proves that the end was not cut off either. Ends with 1 when a log is not whole, or a
-server is away.`,
+Every record holds the hash of the one before it. This checks all of them, on each server, and shows the hash of the
+last one: kept elsewhere, it later proves that the end was not cut off either. Ends with 1 when a log is not whole, or
+a server is away.`,
 		example: `
   argosy audit verify`,
 		exits: []int{exitOK, exitFailed, exitUnreachable, exitNotAllowed},
