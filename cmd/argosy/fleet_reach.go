@@ -246,7 +246,7 @@ func (f *fleetctl) openTunnel(ctx context.Context) (string, error) {
 	go func() { ended <- ssh.Wait() }()
 	f.closeTunnel = func() {
 		cancel()
-		<-ended
+		<-ended //nolint:errcheck // It was told to end.
 		_ = os.RemoveAll(dir)
 	}
 	if err := f.awaitTunnel(ctx, socket, ended); err != nil {

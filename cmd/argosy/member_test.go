@@ -28,11 +28,21 @@ func joinCluster(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	t, err := c.CreateToken(context.Background(), wire.TokenRequest{Role: "agent"})
 	ts.Check(err)
-	name := args[0]
-	argv := append([]string{
-		"argosy", "join", t.Token, "--data", ts.MkAbs("data-" + name), "--socket", ts.MkAbs(name), "--name", name, "--listen", args[1],
-		"--runtime", "native", "--stop-units", "--config-listen", "off",
-	}, args[2:]...)
+	runMachine(ts, args[0], append([]string{"join", t.Token, "--listen", args[1]}, args[2:]...))
+}
+
+// otherCluster is "other NAME [flags of up]": a cluster of its own, at the socket NAME.
+func otherCluster(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: other NAME [flags of up]")
+	}
+	runMachine(ts, args[0], append([]string{"up"}, args[1:]...))
+}
+
+// runMachine runs a machine in this process until the script ends or takes it down.
+func runMachine(ts *testscript.TestScript, name string, verb []string) {
+	argv := append(append([]string{"argosy"}, verb...), "--data", ts.MkAbs("data-"+name), "--socket", ts.MkAbs(name), "--name", name,
+		"--runtime", "native", "--stop-units", "--config-listen", "off")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ready, ended, log := make(chan struct{}), make(chan int, 1), &buffer{}
 	go func() {

@@ -67,7 +67,7 @@ func (a *app) addVerbs(root *cobra.Command) {
 	for group, verbs := range map[string][]*cobra.Command{
 		groupRun:  {a.startCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.killCommand()},
 		groupSee:  {a.statusCommand(), a.whyCommand(), a.planCommand(), a.journalCommand(), a.execCommand(), a.sshCommand(), a.eventsCommand(), a.listUnitsCommand(), a.listMachinesCommand(), a.listTimersCommand(), a.isActiveCommand(), a.isFailedCommand()},
-		groupFile: {a.submitCommand(), a.loadCommand(), a.unloadCommand(), a.destroyCommand(), a.catCommand(), a.listUnitFilesCommand(), a.verifyCommand()},
+		groupFile: {a.submitCommand(), a.loadCommand(), a.unloadCommand(), a.destroyCommand(), a.catCommand(), a.listUnitFilesCommand(), a.verifyCommand(), a.importCommand()},
 		groupJoin: {a.joinCommand(), a.tokenCommand(), a.userCommand(), a.contextCommand(), a.auditCommand(), a.caCommand(), a.machineCommand(), a.etcdCommand(), a.serversCommand(), a.snapshotCommand(), a.recoverCommand(), a.settingsCommand()},
 		groupNode: {a.upCommand(), a.versionCommand(), a.completionCommand()},
 	} {

@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"cluster": startCluster,
 			"member":  joinCluster,
+			"other":   otherCluster,
 			"down":    takeDown,
 			"exits":   exits,
 			"eval":    keep,

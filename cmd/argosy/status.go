@@ -34,8 +34,8 @@ that people made. Ends with 0 when all is well and with 1 when something needs y
 With units: for each where it runs, its state with the reason, since when, its process, what the machine does not honour
 of its unit file, and its last log lines. Ends with 3 when one of them is not active.
 
-Any machine's socket, and any server, shows the whole cluster. --local shows what the machine at the socket knows itself,
-with every server away: on an agent its own units as they are now; on a server the cluster as it last read it.`,
+Any machine's socket, and any server, shows the whole cluster. --local shows what the machine at the socket knows
+itself, with every server away: on an agent its own units as they are now; on a server the cluster as it last read it.`,
 		example: `
   argosy status
   argosy status web@4
