@@ -67,6 +67,8 @@ func (a *Agent) look() looked {
 		}
 		for t := range touched {
 			switch {
+			case t.Prefix == cluster.StatusesPrefix && a.isGhost(p, t):
+				found = something
 			case t.Prefix == cluster.StatusesPrefix || t.Prefix == cluster.AlivePrefix:
 				found = max(found, onlyOwnWords)
 			case t.Prefix == cluster.UnitsPrefix:
@@ -87,6 +89,18 @@ func (a *Agent) look() looked {
 		}
 	})
 	return found
+}
+
+// isGhost finds our machine's word about a unit that we know nothing of, and takes it up to take it back: what an agent
+// before us sent arrived when we had taken it back already. For an exclusive unit it is a claim.
+func (a *Agent) isGhost(p *cluster.Picture, t cluster.Touched) bool {
+	st := p.Statuses[cluster.On{Machine: t.Machine, Unit: t.Unit}]
+	if t.Machine != a.Machine || st == nil || a.slots[t.Unit] != nil {
+		return false
+	}
+	a.slot(t.Unit).adopt(*st)
+	a.refresh(p, t.Unit)
+	return true
 }
 
 // lookAtAll compares everything: at the start, and after the view was read anew.

@@ -241,6 +241,9 @@ func (w *Split) where(name string) string {
 			if s := p.Statuses[cluster.On{Machine: b.id, Unit: name}]; s != nil {
 				out += fmt.Sprintf("; %s says %s, epoch %d, lease %d, %v", b.id, s.State, s.Epoch, s.Lease, s.Reason)
 			}
+			if e, there := b.runtime.Evidence(name); there {
+				out += fmt.Sprintf("; on %s it is %s (%s)", b.id, e.Active, e.Sub)
+			}
 			out += fmt.Sprintf("; %s alive %v sign %+v condemned %v", b.id, p.Alive[b.id], p.Signs[b.id], p.Condemned[b.id])
 		}
 	})
