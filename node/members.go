@@ -233,3 +233,25 @@ func answering(s wire.StoreInfo) (alive, voters int, names []string) {
 
 // majority tells whether so many voting members are one.
 func majority(alive, voters int) bool { return alive >= quorum.Majority(voters) }
+
+// learnPause bounds how often a server looks whether the servers have changed.
+const learnPause = 5 * time.Second
+
+// learnServers keeps the list of servers on a server's disk, too: one that is taken out of the members, or that the
+// store went on without, has to find the others.
+func (l *life) learnServers(ctx context.Context) error {
+	view := l.view.Fork()
+	for ctx.Err() == nil {
+		var servers []string
+		view.Look(func(p *cluster.Picture, _ map[cluster.Touched]struct{}, _ bool) { servers = serversIn(p, l.id) })
+		if err := l.memory.learn(servers); err != nil {
+			l.Log.Warn("the list of servers cannot be kept on disk", "error", err)
+		}
+		pause(ctx, learnPause)
+		select {
+		case <-view.Kick():
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}

@@ -114,11 +114,15 @@ func Running(ctx context.Context, data string) (socket string, yes bool) {
 	return m.Socket, true
 }
 
-// servers gives the servers that are known, the best first.
+// servers gives the other servers that are known, the best first: a machine that was a server may stand in its own list.
 func (m memory) servers() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.Servers)
+	own, err := advertised(m.Listen)
+	if m.Listen == "" || err != nil {
+		return slices.Clone(m.Servers)
+	}
+	return slices.DeleteFunc(slices.Clone(m.Servers), func(address string) bool { return address == own })
 }
 
 // learn keeps a new list of servers. An empty one teaches nothing.

@@ -156,6 +156,7 @@ func (l *life) asServer(ctx context.Context, s *etcd.Store) error {
 	l.begin(ctx, "view", func(ctx context.Context) error { l.view.Run(ctx, s, ""); return nil })
 	l.begin(ctx, "parts", func(ctx context.Context) error { parts.Run(ctx, s); return nil })
 	kept := newKeepsake(l.Data, l.id)
+	l.begin(ctx, "servers", l.learnServers)
 	l.begin(ctx, "part", func(ctx context.Context) error { return l.keepPart(ctx, kept) })
 	l.begin(ctx, "machine", l.beat)
 	l.begin(ctx, "leader", func(ctx context.Context) error { lead.Run(ctx, l.id); return nil })
