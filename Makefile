@@ -36,6 +36,10 @@ deps: # What the tests need from Debian; without root it says what is left out.
 test: deps ## All tests with the race detector (needs gcc); installs what it needs from Debian when root
 	@./.ci/test
 
+.PHONY: hosts-test
+hosts-test: deps ## The long scenarios on light hosts, as root: power losses (ARGOSY_RUNS=50), growing under load, servers away
+	ARGOSY_HOSTS_TEST=full ARGOSY_REQUIRE_HOSTS=1 $(GO) test ./hosttest/scenario -count=1 -v -timeout 60m $(if $(RUN),-run $(RUN))
+
 .PHONY: sim
 sim: ## Simulate: make sim SEEDS=100000, or SEED=7 to replay one
 	$(GO) test ./sim -count=1 -run 'Test' -seeds=$(or $(SEEDS),10000) $(if $(SEED),-seed=$(SEED))

@@ -54,13 +54,15 @@ type fleet struct {
 	bed   *light.Bed
 	hosts []*light.Host
 	up    map[string]*light.Process
+	// classes of hosts, by name; for metadata.
+	classes map[string]string
 }
 
 // newFleet makes n hosts with a real disk each.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	b := light.Hosts(t, n, light.Options{DiskMiB: 512, Binds: map[string]string{binary: inside}})
-	return &fleet{t, b, b.Hosts(), map[string]*light.Process{}}
+	return &fleet{T: t, bed: b, hosts: b.Hosts(), up: map[string]*light.Process{}}
 }
 
 func (f *fleet) must(err error) {
@@ -75,10 +77,18 @@ func (f *fleet) daemon(h *light.Host, verb ...string) {
 	f.Helper()
 	argv := append([]string{inside}, verb...)
 	argv = append(argv, "--data", "/var/lib/argosy", "--listen", h.Address()+":7443", "--name", h.Name,
-		"--metadata", "zone="+zone(h), "--capacity", "memory=2G,cpu=4", "--log-level", "warn")
+		"--metadata", f.metadata(h), "--capacity", "memory=2G,cpu=4", "--log-level", "warn")
 	p, err := h.Start(argv...)
 	f.must(err)
 	f.up[h.Name] = p
+}
+
+// metadata of a host: its zone, and its class where the fleet has classes.
+func (f *fleet) metadata(h *light.Host) string {
+	if class := f.classes[h.Name]; class != "" {
+		return "zone=" + zone(h) + ",class=" + class
+	}
+	return "zone=" + zone(h)
 }
 
 // zone spreads the hosts over three zones.
@@ -96,11 +106,21 @@ func (f *fleet) found(servers int) {
 		if i+1 < servers {
 			role = "server"
 		}
-		token := strings.TrimSpace(f.hosts[0].Run(f, inside, "-q", "token", "create", "--role", role))
-		f.daemon(h, "join", token)
+		f.daemon(h, "join", f.token(role))
 		f.answers(h)
 	}
 	f.eventually(fmt.Sprintf("%d servers", servers), func() bool { return f.servers(f.hosts[0]) == servers })
+}
+
+// token lets one machine join. The first server's address is known a moment after its socket answers.
+func (f *fleet) token(role string) (token string) {
+	f.Helper()
+	f.eventually("a token", func() bool {
+		out, _, code := f.hosts[0].Exec(f.Context(), inside, "-q", "token", "create", "--role", role)
+		token = strings.TrimSpace(out)
+		return code == 0
+	})
+	return token
 }
 
 // answers waits until a host's socket answers.

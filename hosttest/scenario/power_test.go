@@ -28,7 +28,7 @@ func TestLinearizable(t *testing.T) {
 	t.Logf("ARGOSY_SEED=%d", seed)
 	for run := range runs {
 		dice := rand.New(rand.NewPCG(seed, uint64(run))) //nolint:gosec // Replayable on purpose.
-		if run%2 == 0 { // A server that hears of changes late must not tell what was before.
+		if run%2 == 0 {                                  // A server that hears of changes late must not tell what was before.
 			f.must(f.bed.Delay(f.hosts[dice.IntN(2)], f.hosts[2], late))
 		}
 		if run == runs-1 || run%5 == 4 {
