@@ -29,8 +29,14 @@ func TestGrowUnderLoad(t *testing.T) {
 	for i, h := range f.hosts[1:] {
 		f.daemon(h, "join", f.token("server"))
 		took := f.eventually("a unit runs on "+h.Name, func() bool {
+			id := "" // Argosy's, not the host's.
+			for _, m := range f.machines(first) {
+				if m.Name == h.Name {
+					id = m.ID
+				}
+			}
 			for _, s := range f.units(first)["everywhere.service"].On {
-				if s.MainPID > 0 && s.Machine == h.MachineID {
+				if s.MainPID > 0 && s.Machine == id {
 					return true
 				}
 			}
