@@ -48,12 +48,15 @@ func (w *Split) tickFaults() {
 	}
 	b := w.hosts[w.dice.IntN(len(w.hosts))]
 	switch w.dice.IntN(16) {
-	case 0, 1, 2, 3:
+	case 0, 1, 2:
 		w.cut(b, w.dice.IntN(3))
+	case 3: // An agent that starts again and again while nobody hears it.
+		w.cut(b, w.dice.IntN(3))
+		w.killAgent(b, true)
 	case 4, 5:
 		w.freeze(b)
 	case 6, 7:
-		w.killAgent(b)
+		w.killAgent(b, w.chance(3))
 	case 8:
 		w.reboot(b)
 	case 9, 10:
@@ -99,10 +102,10 @@ func (w *Split) freeze(b *box) {
 }
 
 // killAgent kills the agent, now and then again and again.
-func (w *Split) killAgent(b *box) {
+func (w *Split) killAgent(b *box, again bool) {
 	times := 1
-	if w.chance(3) {
-		times = 1 + w.dice.IntN(20)
+	if again {
+		times = 2 + w.dice.IntN(20)
 	}
 	pause := w.upTo(15 * time.Second)
 	if times > 1 {
