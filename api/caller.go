@@ -95,6 +95,11 @@ func (a *API) callerOf(r *http.Request) (caller, error) {
 		return caller{}, reason.Because(reason.NotAllowed, reason.Args{"what": "call this cluster", "who": "a certificate that names nobody (" + err.Error() + ")"})
 	}
 	c := caller{kind: callerKind(id.Kind), name: id.Name}
+	select {
+	case <-a.View.Ready():
+	default: // Who is revoked, and what users may do, is not known yet.
+		return c, reason.Because(reason.StoreUnavailable, reason.Args{"error": "this machine has not read the store yet"})
+	}
 	if a.Guard == nil || a.Guard.IsRevoked(id) {
 		return c, reason.Because(reason.CertificateRevoked, reason.Args{"who": c.plain()})
 	}

@@ -45,7 +45,7 @@ const (
 
 // TestMatrix: every route by every kind of caller. Who may is written down here once more, by hand.
 func TestMatrix(t *testing.T) {
-	a := New(Config{View: store.NewView(testLog), Now: time.Now, Log: testLog})
+	a := New(Config{View: loadedView(), Now: time.Now, Log: testLog})
 	a.Guard = fixedGuard{
 		roles:   map[string]cluster.Role{"vera": cluster.Viewer, "dan": cluster.Deployer, "olga": cluster.Operator, "ada": cluster.Admin, "ghost": "emperor"},
 		revoked: map[string]bool{m3: true, "rex": true},
@@ -93,7 +93,7 @@ func TestMatrix(t *testing.T) {
 
 // TestHostileCertificates: a certificate that names nobody, or two, is nobody.
 func TestHostileCertificates(t *testing.T) {
-	a := New(Config{View: store.NewView(testLog), Now: time.Now, Log: testLog})
+	a := New(Config{View: loadedView(), Now: time.Now, Log: testLog})
 	a.Guard = fixedGuard{roles: map[string]cluster.Role{"ada": cluster.Admin}}
 	ada := identity.ID{Cluster: "c1", Kind: identity.KindUser, Name: "ada"}.URI()
 	for name, uris := range map[string][]*url.URL{
@@ -107,6 +107,24 @@ func TestHostileCertificates(t *testing.T) {
 		r.TLS.PeerCertificates = []*x509.Certificate{{URIs: uris}}
 		if _, err := a.admit(route{rule: members, summary: "look"}, r); err == nil {
 			t.Errorf("%s: let in", name)
+		}
+	}
+}
+
+// loadedView is a view that has read an empty store.
+func loadedView() *store.View {
+	v := store.NewView(testLog)
+	v.Load(store.Picture{})
+	return v
+}
+
+// TestNobodyBeforeTheStoreWasRead: while a server does not know who is revoked, no certificate counts.
+func TestNobodyBeforeTheStoreWasRead(t *testing.T) {
+	a := New(Config{View: store.NewView(testLog), Now: time.Now, Log: testLog, Guard: fixedGuard{}})
+	for _, r := range []*http.Request{as(identity.KindServer, m2), as(identity.KindMachine, m1), as(identity.KindUser, "ada")} {
+		_, err := a.admit(route{rule: members, summary: "look"}, r)
+		if why, ok := errors.AsType[*reason.Reason](err); !ok || why.Code != reason.StoreUnavailable {
+			t.Errorf("%v", err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 // TestServersAway: the daemons of all hosts are restarted in a row (S19); then every server is away (S17) and an agent goes
 // on: nothing stops, what crashes is restarted, people at the machine are answered, and the host reboots (S20).
 func TestServersAway(t *testing.T) {
+	needsFull(t)
 	f := newFleet(t, 4)
 	f.found(3)
 	servers, agent := f.hosts[:3], f.hosts[3]

@@ -57,6 +57,7 @@ func (f *fleet) three() *light.Host {
 // TestRecover: two of three servers are destroyed and never come back (S21). The third goes on with one command: every
 // key is there, no unit is touched, and two new hosts become voters by themselves.
 func TestRecover(t *testing.T) {
+	needsFull(t)
 	f := newFleet(t, 5)
 	h1 := f.three()
 	h1.Write(t, "/root/web@.service", []byte(webTemplate))
@@ -107,6 +108,7 @@ func TestRecover(t *testing.T) {
 // TestAddressChanges: a server gets another address, and is started with it: no command, and the store has its three
 // voters again (S39).
 func TestAddressChanges(t *testing.T) {
+	needsFull(t)
 	f := newFleet(t, 3)
 	h1 := f.three()
 	for i, h := range []*light.Host{f.hosts[1], f.hosts[0]} {
