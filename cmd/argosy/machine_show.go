@@ -43,7 +43,7 @@ func (a *app) machineLines(m *wire.MachineDetail) []string {
 	lines := []string{s.Paint(state.Tone, state.Text) + "  " + show.Clean(machineName(*m)) + "  " + m.ID}
 	row := func(name, text string) {
 		if text != "" {
-			lines = append(lines, "  "+s.Paint(show.Faint, (name+"         ")[:9])+" "+show.Clean(text))
+			lines = append(lines, "  "+s.Paint(show.Faint, (name + "         ")[:9])+" "+show.Clean(text))
 		}
 	}
 	row("role", machineRole(*m))

@@ -94,7 +94,7 @@ func (a *app) awaitStore(ctx context.Context, c *client.Client, machine string) 
 	defer cancel()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	why := "it does not answer"
+	var why string
 	for {
 		s, err := c.Store(ctx)
 		switch {
