@@ -42,7 +42,7 @@ hosts-test: deps ## The long scenarios on light hosts, as root: power losses (AR
 
 .PHONY: sim
 sim: ## Simulate: make sim SEEDS=100000, or SEED=7 to replay one
-	$(GO) test ./sim -count=1 -timeout 2h -run 'Test' -planted-splits 150 -seeds=$(or $(SEEDS),10000) $(if $(SEED),-seed=$(SEED))
+	$(GO) test ./sim -count=1 -timeout 2h -run 'Test' -planted-splits 150 -splits 300 -splits-long 1h -seeds=$(or $(SEEDS),10000) $(if $(SEED),-seed=$(SEED))
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (30s)

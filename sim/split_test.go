@@ -14,9 +14,9 @@ import (
 )
 
 var (
-	splits    = flag.Int("splits", 20, "how many seeds of exclusive units to play")
+	splits    = flag.Int("splits", 10, "how many seeds of exclusive units to play")
 	splitFrom = flag.Uint64("splits-from", 1, "the first of them")
-	splitLong = flag.Duration("splits-long", time.Hour, "simulated time of each")
+	splitLong = flag.Duration("splits-long", 20*time.Minute, "simulated time of each")
 	split     = flag.Uint64("split", 0, "play this seed alone and tell its story")
 )
 
